@@ -1,0 +1,5 @@
+"""Run the command line: ``python -m llmkit``."""
+
+from llmkit.cli import main
+
+raise SystemExit(main())
