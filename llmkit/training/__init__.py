@@ -1,0 +1,25 @@
+"""Training: one loop, two optimizers, a schedule, checkpoints, a progress bar."""
+
+from llmkit.training.checkpoints import find_checkpoints, load_latest, save_checkpoint
+from llmkit.training.loop import Step, best_precision, evaluate, fit
+from llmkit.training.optimizers import Muon, make_optimizers, orthogonalize
+from llmkit.training.reporting import describe, show_progress
+from llmkit.training.schedule import TrainingConfig, progress, rate
+
+__all__ = [
+    "Muon",
+    "Step",
+    "TrainingConfig",
+    "best_precision",
+    "describe",
+    "evaluate",
+    "find_checkpoints",
+    "fit",
+    "load_latest",
+    "make_optimizers",
+    "orthogonalize",
+    "progress",
+    "rate",
+    "save_checkpoint",
+    "show_progress",
+]

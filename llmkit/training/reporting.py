@@ -1,0 +1,112 @@
+"""Show how far a run is, in the way that suits where it is watched.
+
+A terminal gets one bar; JupyterLab gets one bar without a widget, so that the saved
+notebook still shows it; a log (papermill, a pipe, CI) gets a plain line now and then.
+"""
+
+import html
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+
+def show_progress(steps: Iterable, every: float = 10.0) -> Iterator:
+    """Pass on each step of `fit` and show the last one meanwhile.
+
+    every: seconds between the plain lines of a log.
+
+    >>> from llmkit.training import Step
+    >>> for step in show_progress([Step(1, 2.5, 0.1, 64, 0.5, 1.0)]):
+    ...     pass
+    step 1 (100%) · loss 2.500 · 128 tokens/s · 0 s left
+    """
+    show, step = _notebook() or _terminal() or _log(every), None
+    try:
+        for step in steps:
+            show(step, False)
+            yield step
+    finally:  # also after Ctrl-C, so that what is said next has its own line
+        if step is not None:
+            show(step, True)
+
+
+def describe(step) -> str:
+    """Put one step into one line.
+
+    >>> from llmkit.training import Step
+    >>> describe(Step(5, 2.0, 0.1, 640, 4.0, 0.5, 1.9))
+    'step 5 (50%) · loss 2.000 · validation 1.900 · 160 tokens/s · 4 s left'
+    """
+    left = step.seconds * (1 / step.progress - 1) if step.progress else 0.0
+    known = "" if step.val_loss is None else f" · validation {step.val_loss:.3f}"
+    speed = step.tokens / step.seconds if step.seconds else 0.0
+    return (
+        f"step {step.number} ({step.progress:.0%}) · loss {step.loss:.3f}{known} · "
+        f"{speed:,.0f} tokens/s · {left:.0f} s left"
+    )
+
+
+def watched_by_papermill() -> bool:
+    """Tell whether a program, not a person, runs this notebook."""
+    import psutil
+
+    if os.environ.get("LLMKIT_HEADLESS"):
+        return True
+    parent = psutil.Process().parent()
+    try:
+        command = " ".join(parent.cmdline()) if parent else ""
+    except psutil.Error:
+        return False
+    return any(name in command for name in ("papermill", "nbconvert", "nbclient"))
+
+
+def _notebook():
+    """Return a drawer for a live notebook, or None elsewhere."""
+    if "ipykernel" not in sys.modules or watched_by_papermill():
+        return None
+    from IPython import get_ipython
+    from IPython.display import HTML, display
+
+    if get_ipython() is None:
+        return None
+    handle, last = display(HTML(""), display_id=True), [0.0]
+
+    def show(step, final: bool) -> None:
+        if final or time.monotonic() - last[0] > 0.3:
+            last[0] = time.monotonic()
+            line = html.escape(describe(step))
+            bar = f'<progress max="1" value="{step.progress:.3f}">{line}</progress>'
+            handle.update(HTML(f"{bar} <code>{line}</code>"))
+
+    return show
+
+
+def _terminal():
+    """Return a drawer for a terminal, or None elsewhere."""
+    if "ipykernel" in sys.modules or not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    # miniters: a line that moves though the percentage stands still
+    bar = tqdm(total=100, bar_format="{percentage:3.0f}%|{bar}| {desc}", miniters=0)
+
+    def show(step, final: bool) -> None:
+        bar.set_description_str(describe(step), refresh=False)
+        bar.update(round(100 * step.progress) - bar.n)
+        if final:
+            bar.refresh()
+            bar.close()
+
+    return show
+
+
+def _log(every: float):
+    last = [time.monotonic()]
+
+    def show(step, final: bool) -> None:
+        if final or time.monotonic() - last[0] > every:
+            last[0] = time.monotonic()
+            print(describe(step), flush=True)
+
+    return show
