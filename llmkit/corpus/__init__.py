@@ -1,0 +1,172 @@
+"""Text in, clean text out: load a corpus by its source string, and split it.
+
+Every source becomes a `Corpus`: documents whose concatenation is the text that a model
+reads. There are no ids and no tensors here: see `tokenizer` and `batches`.
+
+Source: Lesson 04.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmkit.corpus.files import TEXTS, read, read_text
+from llmkit.corpus.hub import hub_texts
+from llmkit.corpus.pydocs import python_docs
+from llmkit.stories import stories
+
+SOURCES = {
+    "stories": "our story language: any size, seeded, its entropy known; no network",
+    "python-docs": "the English prose that comes inside Python; no network",
+    "reviews": "the labelled reviews written for this course; no network",
+    "PATH[#COLUMN]": "your .txt .md .jsonl .csv .tsv .parquet, or a folder of them",
+    "hub:NAME[/CONFIG][:SPLIT][#COLUMN]": "a dataset of the Hugging Face hub",
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    r"""Hold documents, each of which ends with `separator`; `len` counts characters.
+
+    A single text file is one document, kept as it is, with the separator "".
+
+    >>> corpus = Corpus("two lines", ("one\n", "two\n"), separator="\n")
+    >>> corpus.text, len(corpus)
+    ('one\ntwo\n', 8)
+    """
+
+    name: str  # the source string that it came from
+    documents: tuple[str, ...]
+    separator: str
+
+    @property
+    def text(self) -> str:
+        """Return all documents as one string."""
+        return "".join(self.documents)
+
+    def __len__(self) -> int:
+        """Return the number of characters."""
+        return sum(map(len, self.documents))
+
+
+def describe() -> str:
+    """Return the source strings that `load` takes, one a line, for help texts.
+
+    >>> print(describe().splitlines()[0])
+    stories       our story language: any size, seeded, its entropy known; no network
+    """
+    return "\n".join(f"{source:<13} {what}" for source, what in SOURCES.items())
+
+
+def load(source: str | Path, *, size: int | None = None, seed: int = 0) -> Corpus:
+    """Load the corpus that `source` names: one of `describe()`.
+
+    `size` is in characters: how many of stories to make (2,000,000 unless told), and
+    the most to keep of any other source. Whole documents are kept. `seed` chooses the
+    stories, and the order of python-docs. A name such as "stories" wins over a file
+    of that name: write "./stories" for the file.
+
+    Raises ValueError for a source that does not exist or does not hold clean text.
+
+    >>> len(load("stories", size=10_000)) <= 10_000
+    True
+    """
+    source = str(source)
+    if size is not None and size < 1:
+        raise ValueError(f"size is {size}: expected a number of characters above 0")
+    if source == "stories":
+        made = _take(stories(seed=seed), size or 2_000_000)
+        return Corpus(source, made, separator="\n")
+    separator = "\n\n"
+    if source == "python-docs":
+        texts = python_docs(seed)
+    elif source == "reviews":
+        texts, separator = read(_reviews_path(), "text"), "\n"
+    elif source.startswith("hub:"):
+        texts = hub_texts(source)
+    else:
+        path, column = _find(source)
+        if path.suffix.lower() in TEXTS and path.is_file():
+            return Corpus(source, (read_text(path)[:size],), separator="")
+        texts = read(path, column)
+    documents = (text.strip() + separator for text in texts if text.strip())
+    corpus = Corpus(source, _take(documents, size), separator)
+    if not corpus.documents:
+        raise ValueError(f"{source}: all documents are empty: expected some text")
+    return corpus
+
+
+def split(
+    text: str, fraction: float = 0.1, boundary: str | None = None
+) -> tuple[str, str]:
+    """Cut off the last `fraction` of the text: return (training, validation).
+
+    With a `boundary`, such as the separator of a corpus, the cut moves forward to just
+    after the next one, so that no document is torn in two.
+
+    Raises ValueError for a fraction outside 0 to 1, and where a side would be empty.
+
+    >>> split("abcdefghij", fraction=0.2)
+    ('abcdefgh', 'ij')
+    >>> split("one. two. three.", fraction=0.5, boundary=". ")
+    ('one. two. ', 'three.')
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction is {fraction}: expected a number between 0 and 1")
+    # Rounded first, because floating point takes 10 * (1 - 0.9) for 0.9999999999999998.
+    cut = int(round(len(text) * (1 - fraction), 6))
+    if boundary:
+        start = text.find(boundary, max(cut - len(boundary), 0))
+        cut = start + len(boundary) if start >= 0 else len(text)
+    if 0 < cut < len(text):
+        return text[:cut], text[cut:]
+    raise ValueError(
+        f"this text is too short to split: of its {len(text):,} characters a fraction "
+        f"of {fraction} leaves none for {'validation' if cut else 'training'}: give "
+        "more text or another fraction"
+        + (f", or leave out the boundary {boundary!r}" if boundary else "")
+    )
+
+
+def _take(documents: Iterable[str], size: int | None) -> tuple[str, ...]:
+    """Keep whole documents up to `size` characters; cut only a first that is longer."""
+    if size is None:
+        return tuple(documents)
+    kept: list[str] = []
+    for document in documents:
+        if kept and len(document) > size:
+            break
+        kept.append(document[:size])
+        size -= len(kept[-1])
+    return tuple(kept)
+
+
+def _find(source: str) -> tuple[Path, str | None]:
+    """Return the file or folder that the user means, and the column after its "#"."""
+    path, column = Path(source).expanduser(), None
+    if "#" in source and not path.exists():
+        name, _, column = source.rpartition("#")
+        path = Path(name).expanduser()
+    if source and path.exists():
+        return path, column
+    names = [name for name in SOURCES if name.islower()]
+    beside = [str(path.parent / each.name) for each in path.parent.glob("*")]
+    near = difflib.get_close_matches(source, [*names, *beside], n=1)
+    raise ValueError(
+        f"no corpus {source!r}: there is no such file or folder, and the named sources "
+        f"are {', '.join(names)} and hub:NAME"
+        + (f"; did you mean {near[0]!r}?" if near else "")
+    )
+
+
+def _reviews_path() -> Path:
+    """Find the course's reviews: inside an installed package or beside a checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (package, package.parent):
+        if (path := folder / "data" / "reviews.jsonl").is_file():
+            return path
+    raise ValueError(
+        "the corpus 'reviews' needs data/reviews.jsonl, which is not here: fetch it "
+        "from the course's repository, or use 'stories' or 'python-docs'"
+    )
