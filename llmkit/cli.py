@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr
@@ -17,6 +18,8 @@ EXAMPLES = """examples:
   llmkit pretrain --corpus stories --out build/story-model
   llmkit pretrain --corpus my.txt --out build/mine --max-seconds 120
   llmkit generate build/story-model --prompt "Once" --max-new-tokens 300 --seed 1
+  llmkit progress --lesson 01
+  llmkit notebooks --only 01
 """
 
 
@@ -131,6 +134,9 @@ COMMANDS: dict[str, tuple[str, Callable]] = {
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 2 for a user's mistake."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):  # a console that lacks a sign shows "?"
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0
@@ -168,7 +174,8 @@ def _parse(name: str, kind: type, arguments: list[str]):
 def _flatten(box: str) -> str:
     """Take the first paragraph out of tyro's drawn box of an error."""
     lines = [line.strip("│╭╮╰╯─ ") for line in box.splitlines()[1:]]
-    return " ".join(takewhile(bool, lines)) + " (--help lists the flags)"
+    what = re.sub(r"^Error parsing \w+: ", "", " ".join(takewhile(bool, lines)))
+    return f"{what} (--help lists the flags)"
 
 
 def _examples(name: str) -> str:

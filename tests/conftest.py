@@ -1,0 +1,37 @@
+"""What all tests share: skips that are loud, and a home of their own."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the learner's own progress out of reach, for doctests and kernels too."""
+    home = tempfile.TemporaryDirectory(prefix="llmkit-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ["LLMKIT_HOME"] = home.name
+
+
+def need(found: object, what: str, install: str) -> None:
+    """Skip a test whose tool is missing, and say how to get it; in CI, fail instead.
+
+    Only for what .ci/run installs: there nothing of it may go untested unseen.
+    """
+    if found:
+        return
+    message = f"{what} is missing: {install}"
+    if os.environ.get("CI"):
+        pytest.fail(f"{message} (.ci/run should have)", pytrace=False)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """Return the Chromium of this machine, for Playwright's executable_path."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    need(path, "Chromium", "apt install chromium")
+    return path
