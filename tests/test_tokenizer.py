@@ -308,7 +308,7 @@ def test_a_full_disk_leaves_the_old_tokenizer(tmp_path, monkeypatch, fault):
         (b'{"model": {"type": "of another world"}}', "this tokenizer is damaged"),
         (b"[1, 2]", "this tokenizer is damaged"),
         (b"\xff\xfe", "this tokenizer is damaged"),
-        (b'{"kind": "bits"}', "a tokenizer of kind 'bits': expected 'characters', 'words'"),
+        (b'{"kind": "bits"}', "a tokenizer of kind 'bits': expected 'characters', "),
     ],
 )
 def test_a_folder_without_a_good_tokenizer_is_refused(tmp_path, content, told):
