@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import tyro
@@ -172,9 +172,14 @@ def _parse(name: str, kind: type, arguments: list[str]):
 
 
 def _flatten(box: str) -> str:
-    """Take the first paragraph out of tyro's drawn box of an error."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in box.splitlines()[1:]]
-    what = re.sub(r"^Error parsing \w+: ", "", " ".join(takewhile(bool, lines)))
+    """Take the first paragraph out of the box that tyro draws around an error.
+
+    The box is of lines, or of spaces and dashes where output can't show lines.
+    """
+    title, *lines = (line.strip("│╭╮╰╯─ ") for line in box.splitlines())
+    lines = ("" if set(line) == {"-"} else line for line in lines)
+    words = " ".join(takewhile(bool, dropwhile(lambda line: not line, lines)))
+    what = re.sub(r"^Error parsing \w+: ", "", words or title)
     return f"{what} (--help lists the flags)"
 
 

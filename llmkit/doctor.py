@@ -255,7 +255,8 @@ def _print_table(findings: list[Finding]) -> None:
     good, note, bad = marks = _marks(sys.stdout.encoding)
     shown = dict(zip((GOOD, NOTE, BAD), marks))
     table = Table("", "what", "here", "what to do", box=None, pad_edge=False)
-    table.columns[2].no_wrap = True
+    table.columns[1].no_wrap = True
+    table.columns[3].ratio = 1  # advice takes what is left of the line
     for finding in findings:
         table.add_row(shown[finding.mark], finding.name, finding.value, finding.advice)
     Console(markup=False).print(table)  # [course] is no colour

@@ -178,7 +178,7 @@ class Pretraining:
             self.evaluation,
             resume=self.options.resume,
         )
-        with closing(run), open(out / "metrics.jsonl", "a") as log:
+        with closing(run), open(out / "metrics.jsonl", "a", buffering=1) as log:
             for step in run:
                 self.last = step
                 if step.val_loss is not None:

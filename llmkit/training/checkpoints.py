@@ -96,7 +96,8 @@ def load_latest(folder: Path, model: nn.Module, optimizers: list) -> tuple[dict,
 def _read(path: Path) -> tuple[dict, dict, dict]:
     """Read a checkpoint's numbers, weights and optimizer state.
 
-    Raises: ValueError naming what is missing, cut short or changed.
+    Raises: ValueError naming what is missing, cut short or changed; OSError if the
+    disk does not answer, which says nothing about what is on it.
     """
     try:
         state = json.loads((path / "state.json").read_text())
@@ -105,8 +106,8 @@ def _read(path: Path) -> tuple[dict, dict, dict]:
                 raise ValueError(f"{name} has a wrong checksum")
         weights = load_file(path / "model.safetensors")
         return state, weights, load_file(path / "optimizer.safetensors")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"{path.name} is damaged ({error})") from None
+    except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as e:
+        raise ValueError(f"{path.name} is damaged ({e})") from None
 
 
 def _kinds(optimizers: list) -> list[str]:

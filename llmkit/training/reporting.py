@@ -6,9 +6,14 @@ notebook still shows it; a log (papermill, a pipe, CI) gets a plain line now and
 
 import html
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+# What executes notebooks: as a command, or after `python -m`.
+PROGRAMS = {"papermill", "nbconvert", "jupyter-nbconvert", "jupyter-execute"}
 
 
 def show_progress(steps: Iterable, every: float = 10.0) -> Iterator:
@@ -21,13 +26,16 @@ def show_progress(steps: Iterable, every: float = 10.0) -> Iterator:
     ...     pass
     step 1 (100%) · loss 2.500 · 128 tokens/s · 0 s left
     """
-    show, step = _notebook() or _terminal() or _log(every), None
+    show = step = None
     try:
         for step in steps:
+            if step.note:  # only a first step has one: no bar is torn
+                print(f"Note: {step.note}", flush=True)
+            show = show or _notebook() or _terminal() or _log(every)
             show(step, False)
             yield step
     finally:  # also after Ctrl-C, so that what is said next has its own line
-        if step is not None:
+        if show:
             show(step, True)
 
 
@@ -51,14 +59,14 @@ def watched_by_papermill() -> bool:
     """Tell whether a program, not a person, runs this notebook."""
     import psutil
 
-    if os.environ.get("LLMKIT_HEADLESS"):
+    if os.environ.get("LLMKIT_HEADLESS", "0") not in ("", "0"):
         return True
     parent = psutil.Process().parent()
     try:
-        command = " ".join(parent.cmdline()) if parent else ""
+        command = parent.cmdline() if parent else []
     except psutil.Error:
         return False
-    return any(name in command for name in ("papermill", "nbconvert", "nbclient"))
+    return any(Path(word).stem in PROGRAMS for word in command[:3])
 
 
 def _notebook():
@@ -88,8 +96,12 @@ def _terminal():
         return None
     from tqdm import tqdm
 
-    # miniters: a line that moves though the percentage stands still
-    bar = tqdm(total=100, bar_format="{percentage:3.0f}%|{bar}| {desc}", miniters=0)
+    bar = tqdm(
+        total=100,
+        bar_format="{percentage:3.0f}%|{bar}| {desc}",
+        miniters=0,  # the line moves even where the percentage stands still
+        ncols=shutil.get_terminal_size().columns,  # 80 where a terminal won't say
+    )
 
     def show(step, final: bool) -> None:
         bar.set_description_str(describe(step), refresh=False)

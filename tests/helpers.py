@@ -1,0 +1,146 @@
+"""What several test modules share: small models, small texts, real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from llmkit.metrics import IGNORE
+from llmkit.pretraining import PRESETS
+from llmkit.training import TrainingConfig, fit
+from llmkit.transformer import Decoder, ModelConfig
+
+torch.set_num_threads(1)  # small tensors: a second thread costs more than it gives
+settings.register_profile(
+    "llmkit",
+    deadline=None,  # the machine may be busy with something else
+    max_examples=50,
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("llmkit")
+
+ROOT = Path(__file__).resolve().parent.parent
+POSITIONS = ("learned", "sinusoidal", "rotary", "alibi")
+
+
+def small_model(seed: int = 0, loud: bool = True, **changes) -> Decoder:
+    """Build a small decoder; loud weights are so large that a fault would show."""
+    shape = dict(vocab_size=11, context=8, n_layers=2, n_heads=2, d_model=16)
+    torch.manual_seed(seed)
+    model = Decoder(ModelConfig(**shape | changes))
+    if loud:
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.normal_(std=0.4)
+    return model
+
+
+@contextmanager
+def quick_tiny() -> Iterator[None]:
+    """Make the preset "tiny" tinier still, for runs whose loss is no matter."""
+    tiny = PRESETS["tiny"]
+    shape = tiny.model | dict(n_layers=1, d_model=32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", replace(tiny, model=shape, batch_size=8))
+        yield
+
+
+def random_ids(*shape: int, vocab_size: int = 11, seed: int = 0) -> torch.Tensor:
+    """Draw token ids of a shape, the same for the same seed."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(vocab_size, shape, generator=random)
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Tell whether two models are equal bit for bit."""
+    here, there = one.state_dict(), other.state_dict()
+    return here.keys() == there.keys() and all(
+        torch.equal(here[name], there[name]) for name in here
+    )
+
+
+class UnevenBatches:
+    """Give batches in which the rows ask for very different numbers of labels."""
+
+    def __init__(self, rows: int = 6):
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, i: int):
+        inputs = random_ids(self.rows, 8, seed=2 * i)
+        labels = random_ids(self.rows, 8, seed=2 * i + 1)
+        for row, label in enumerate(labels):
+            label[: (3 * row + i) % 9] = IGNORE  # from none of 8 to all of them
+        return inputs, labels
+
+
+def train(model, batches=None, evaluation=None, resume=False, **recipe) -> list:
+    """Train with a recipe in which nothing is left to chance; return the steps."""
+    config = TrainingConfig(**dict(steps=5, precision="fp32") | recipe)
+    return list(fit(model, batches or UnevenBatches(), config, evaluation, resume))
+
+
+def as_gpt2(model: Decoder, implementation: str):
+    """Build Hugging Face's GPT-2 with the weights of a model of ours."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    c = model.config
+    twin = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=c.vocab_size,
+            n_positions=c.context,
+            n_embd=c.d_model,
+            n_layer=c.n_layers,
+            n_head=c.n_heads,
+            n_inner=c.d_ff or None,
+            activation_function={"gelu": "gelu", "relu": "relu"}[c.activation],
+            attn_implementation=implementation,
+        )
+    )
+    names = {"norm1": "ln_1", "norm2": "ln_2", "attention.qkv": "attn.c_attn"}
+    names |= {"attention.out": "attn.c_proj", "up": "mlp.c_fc", "down": "mlp.c_proj"}
+    outer = {"norm": "ln_f", "embedding": "wte", "positions": "wpe"}
+    state = {}
+    for name, weight in model.state_dict().items():
+        part, _, last = name.rpartition(".")
+        if part.startswith("blocks."):
+            _, number, inner = part.split(".", 2)
+            part = f"transformer.h.{number}.{names[inner]}"
+            # GPT-2 keeps its matrices as (in, out), linear layers as (out, in).
+            weight = weight.T if weight.ndim == 2 else weight
+        elif part != "head":
+            part = f"transformer.{outer[part]}"
+        state[f"{part}.{last}".replace("head.weight", "lm_head.weight")] = weight
+    twin.load_state_dict(state)
+    return twin.eval()
+
+
+def start(*arguments: object, **options) -> subprocess.Popen:
+    """Start Python in a process of its own, with its output caught as text."""
+    own = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **own, **options.pop("env", {})},
+        # A shell that runs the tests in the background makes children deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, str]:
+    """Wait for a process; return its exit code, its output and its errors."""
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err

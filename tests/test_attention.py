@@ -1,0 +1,160 @@
+"""Check attention against torch's own, and the laws that it must keep."""
+
+import math
+
+import helpers  # noqa: F401, its settings
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from llmkit.attention import KVCache, MultiHeadAttention, attention, causal_mask
+from llmkit.positions import alibi, rotary
+
+size = st.integers(1, 6)
+masks = st.sampled_from(["none", "causal", "random"])
+
+
+def make_mask(kind: str, T: int, S: int) -> torch.Tensor | None:
+    """Make a mask in which every query may look somewhere."""
+    if kind == "none":
+        return None
+    if kind == "causal":
+        return causal_mask(T, S)
+    mask = torch.rand(T, S) < 0.5
+    mask[torch.arange(T), torch.randint(S, (T,))] = True
+    return mask
+
+
+def random_qkv(B, H, T, S, K, value_width):
+    """Draw queries, keys and values in float64 that ask for gradients."""
+    torch.manual_seed(B + 10 * T + 100 * S)
+    shapes = (B, H, T, K), (B, H, S, K), (B, H, S, value_width)
+    return [torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in shapes]
+
+
+@given(size, size, size, size, size, size, masks)
+def test_it_equals_torchs_attention_and_so_do_its_gradients(B, H, T, more, K, W, kind):
+    S = T + more - 1
+    q, k, v = random_qkv(B, H, T, S, K, W)
+    mask = make_mask(kind, T, S)
+    output, weights = attention(q, k, v, mask)
+    twin = F.scaled_dot_product_attention(q, k, v, mask)
+    assert_close(output, twin)
+    assert weights.shape == (B, H, T, S)
+    pull = torch.randn_like(output)
+    ours = torch.autograd.grad(output, (q, k, v), pull)
+    theirs = torch.autograd.grad(twin, (q, k, v), pull)
+    assert_close(ours, theirs)
+
+
+@given(size, size, size, masks)
+def test_rows_sum_to_one_and_masked_cells_are_exactly_zero(T, more, K, kind):
+    S = T + more - 1
+    q, k, v = random_qkv(1, 2, T, S, K, K)
+    mask = make_mask(kind, T, S)
+    _, weights = attention(100 * q, k, v, mask)
+    assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
+    if mask is not None:
+        assert (weights.masked_select(~mask) == 0).all()
+
+
+def test_gradients_are_right_to_second_look():
+    q, k, v = random_qkv(1, 1, 3, 4, 2, 2)
+    mask, bias = causal_mask(3, 4), alibi(1, 4)[:, 1:].double()
+    assert torch.autograd.gradcheck(lambda *x: attention(*x, mask, bias), (q, k, v))
+
+
+def test_a_bias_is_added_to_the_scaled_scores():
+    q, k, v = random_qkv(2, 3, 4, 4, 5, 5)
+    bias = torch.randn(3, 4, 4, dtype=torch.float64)
+    output, _ = attention(q, k, v, bias=bias)
+    twin = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    assert_close(output, twin)
+
+
+@given(size, size)
+def test_the_causal_mask_hides_exactly_what_lies_ahead(T, more):
+    S = T + more - 1
+    for t, row in enumerate(causal_mask(T, S).tolist()):
+        assert row == [s <= t + S - T for s in range(S)]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "mask", "words"),
+    [
+        ([(2, 3), (2, 4), (2, 3)], None, "make the last dimension of q and k equal"),
+        ([(2, 3), (2, 3), (4, 3)], None, "make dimension -2 of k and v equal"),
+        ([(2, 3)] * 3, torch.ones(2, 2), r"got torch.float32; write mask.bool\(\)"),
+        ([(2, 3)] * 3, torch.ones(3, 2).bool(), r"\(2, 2\): got \(3, 2\)"),
+        ([(2, 3)] * 3, torch.eye(2).bool() & False, "let it look at least at itself"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(shapes, mask, words):
+    with pytest.raises(ValueError, match=words):
+        attention(*map(torch.zeros, shapes), mask)
+
+
+@given(
+    st.integers(1, 3), size, st.sampled_from([1, 2, 4]), st.booleans(), st.booleans()
+)
+def test_heads_equal_torchs_with_the_same_weights(B, T, n_heads, causal, bias):
+    torch.manual_seed(T)
+    ours = MultiHeadAttention(8, n_heads, causal, bias)
+    twin = torch.nn.MultiheadAttention(8, n_heads, bias=bias, batch_first=True)
+    with torch.no_grad():
+        twin.in_proj_weight.copy_(ours.qkv.weight)
+        twin.out_proj.weight.copy_(ours.out.weight)
+        if bias:
+            twin.in_proj_bias.copy_(ours.qkv.bias)
+            twin.out_proj.bias.copy_(ours.out.bias)
+    x = torch.randn(B, T, 8)
+    hidden = ~causal_mask(T) if causal else None
+    expected, weights = twin(x, x, x, attn_mask=hidden, average_attn_weights=False)
+    assert_close(ours(x), expected)
+    watched = []
+    assert_close(ours(x, watch=watched), expected)
+    assert_close(watched[0], weights)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.sampled_from("nra"))
+def test_cached_equals_uncached_however_the_text_is_cut(pieces, kind):
+    torch.manual_seed(0)
+    length = sum(pieces)
+    look = MultiHeadAttention(8, 2, causal=True)
+    x, cache, start, parts = torch.randn(2, length, 8), KVCache(length), 0, []
+    turns = rotary(length, 4) if kind == "r" else None
+    slopes = alibi(2, length) if kind == "a" else None
+    for piece in pieces:
+        end = start + piece
+        turn = None if turns is None else turns[:, start:end]
+        slope = None if slopes is None else slopes[:, start:end, :end]
+        parts.append(look(x[:, start:end], turn, slope, cache))
+        start = end
+        assert len(cache) == end
+    assert_close(torch.cat(parts, 1), look(x, turns, slopes))
+
+
+def test_a_full_cache_says_so_and_stays_as_it_was():
+    cache, one = KVCache(capacity=3), torch.ones(1, 1, 2, 4)
+    kept, _ = cache.append(one, one)
+    with pytest.raises(
+        ValueError, match="holds 3 positions and would need 4; start a new"
+    ):
+        cache.append(one, one)
+    assert len(cache) == 2 and torch.equal(kept, one)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(
+        ValueError, match="d_model 8 and n_heads 3; choose n_heads that"
+    ):
+        MultiHeadAttention(8, 3)
+
+
+def test_scores_are_scaled_by_the_root_of_the_width():
+    q = torch.full((1, 64), 1.0)
+    _, weights = attention(q, torch.cat([q, 0 * q]), torch.zeros(2, 1))
+    assert weights[0, 0] == pytest.approx(1 / (1 + math.exp(-8)))

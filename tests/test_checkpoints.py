@@ -1,0 +1,275 @@
+"""Check that a run goes on as if it had never stopped, whatever its disk does."""
+
+import errno
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+import torch
+from helpers import UnevenBatches, same_weights, small_model, train
+
+from llmkit.training import (
+    TrainingConfig,
+    checkpoints,
+    find_checkpoints,
+    fit,
+)
+
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+RECIPES = {
+    "adamw": dict(optimizer="adamw"),
+    "muon": dict(optimizer="muon", weight_decay=0.1),
+    "in pieces": dict(optimizer="muon", accumulation=3),
+}
+each_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+
+
+def interrupted(out, after: int, resume=False, tied=True, **recipe) -> None:
+    """Train to step `after` of 12 and leave."""
+    config = TrainingConfig(steps=12, precision="fp32", out=out, **recipe)
+    model = small_model(loud=False, tied=tied)
+    for step in fit(model, UnevenBatches(), config, resume=resume):
+        if step.number == after:
+            break
+
+
+def resumed(out, seed=3, tied=True, **recipe) -> tuple[torch.nn.Module, list]:
+    """Go on with what lies in a folder, from other first weights."""
+    model = small_model(seed, loud=False, tied=tied)
+    return model, train(model, resume=True, steps=12, out=out, **recipe)
+
+
+def uninterrupted(tied=True, **recipe) -> tuple[torch.nn.Module, list]:
+    """Train all 12 steps in one go, without a folder."""
+    model = small_model(loud=False, tied=tied)
+    return model, train(model, steps=12, **recipe)
+
+
+def names(folder) -> list[str]:
+    """List what a folder holds."""
+    return sorted(os.listdir(folder))
+
+
+@each_recipe
+@pytest.mark.parametrize("tied", [True, False])
+def test_resumed_is_uninterrupted_bit_for_bit(recipe, tied, tmp_path):
+    interrupted(tmp_path, 7, tied=tied, **recipe)
+    assert names(tmp_path) == ["step-00000007"]
+    model, rest = resumed(tmp_path, tied=tied, **recipe)
+    whole, steps = uninterrupted(tied=tied, **recipe)
+    assert same_weights(model, whole)
+    assert [s.number for s in rest] == [8, 9, 10, 11, 12]
+    assert [(s.loss, s.rate, s.tokens) for s in rest] == [
+        (s.loss, s.rate, s.tokens) for s in steps[7:]
+    ]
+    assert rest[0].seconds > 0 and names(tmp_path) == ["step-00000007", "step-00000012"]
+
+
+def test_resuming_what_is_done_or_not_begun(tmp_path):
+    first, steps = resumed(tmp_path / "new", seed=0)
+    assert len(steps) == 12 and same_weights(first, uninterrupted()[0])
+    again, steps = resumed(tmp_path / "new")
+    assert steps == [] and same_weights(again, first)
+
+
+def test_only_the_last_ones_are_kept(tmp_path):
+    train(small_model(), out=tmp_path, save_every=0, steps=6, keep=3)
+    assert names(tmp_path) == [f"step-{n:08d}" for n in (4, 5, 6)]
+    assert [p.name for p in find_checkpoints(tmp_path)] == names(tmp_path)[::-1]
+    assert find_checkpoints(tmp_path / "nowhere") == []
+
+
+def test_no_file_of_a_checkpoint_can_carry_code(tmp_path):
+    interrupted(tmp_path, 1)
+    assert names(tmp_path / "step-00000001") == sorted(FILES)
+    for file in FILES[:2]:  # safetensors: a length, then JSON
+        content = (tmp_path / "step-00000001" / file).read_bytes()
+        assert content[8:10] == b'{"'
+
+
+def cut(file):
+    """Leave half of a file."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def change(file):
+    """Change one byte near the end of a file, as a bad disk would."""
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "harm"),
+    [*itertools.product(FILES, (cut, os.remove)), *((f, change) for f in FILES[:2])],
+)
+def test_the_one_before_a_damaged_checkpoint_is_used_and_it_says_so(
+    file, harm, tmp_path
+):
+    interrupted(tmp_path, 4, save_every=0)
+    assert names(tmp_path) == ["step-00000003", "step-00000004"]
+    harm(tmp_path / "step-00000004" / file)
+    model, steps = resumed(tmp_path)
+    assert "step-00000004 is damaged" in steps[0].note
+    assert steps[0].note.endswith("went on from step 3")
+    assert steps[0].number == 4 and steps[1].note == ""
+    assert same_weights(model, uninterrupted()[0])
+
+
+def test_where_all_are_damaged_it_begins_again_and_says_so(tmp_path):
+    interrupted(tmp_path, 4, save_every=0)
+    for path in find_checkpoints(tmp_path):
+        cut(path / "model.safetensors")
+    model, steps = resumed(tmp_path, seed=0, save_every=0)
+    assert steps[0].note.count("is damaged") == 2 and steps[0].number == 1
+    assert same_weights(model, uninterrupted()[0])
+
+
+def test_a_new_checkpoint_is_not_thrown_away_for_a_damaged_later_one(tmp_path):
+    interrupted(tmp_path, 6, save_every=0)
+    for path in find_checkpoints(tmp_path):
+        cut(path / "model.safetensors")
+    interrupted(tmp_path, 1, resume=True)
+    assert names(tmp_path) == ["step-00000001"]
+
+
+def test_a_draft_that_a_crash_left_is_ignored(tmp_path):
+    interrupted(tmp_path, 4)
+    shutil.copytree(tmp_path / "step-00000004", tmp_path / "draft-00000005")
+    cut(tmp_path / "draft-00000005" / "model.safetensors")
+    model, steps = resumed(tmp_path, save_every=0)
+    assert steps[0].number == 5 and steps[0].note == ""
+    assert names(tmp_path) == ["step-00000011", "step-00000012"]
+    assert same_weights(model, uninterrupted()[0])
+
+
+@pytest.mark.parametrize("writer", ["save_file", "os.fsync", "os.replace"])
+def test_a_full_disk_leaves_the_last_good_one(writer, tmp_path, monkeypatch):
+    interrupted(tmp_path, 3)
+
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"llmkit.training.checkpoints.{writer}", fail)
+    with pytest.raises(
+        OSError, match="checkpoint of step 4 in .*No space left"
+    ) as caught:
+        resumed(tmp_path, save_every=0)
+    assert "last good one is step-00000003; free some disk" in str(caught.value)
+    monkeypatch.undo()
+    assert names(tmp_path) == ["step-00000003"]
+    model, steps = resumed(tmp_path)
+    assert steps[0].number == 4 and same_weights(model, uninterrupted()[0])
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """Mount a disk of 200 kB, or skip where that is not allowed."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(tmp_path)]
+    if (
+        not shutil.which("mount")
+        or subprocess.run(mount, capture_output=True).returncode
+    ):
+        pytest.skip("may not mount a small disk here (root on Linux may)")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_disk_that_is_really_full(tiny_disk):
+    # A checkpoint takes 100 kB here: the first fits, the second does not any more.
+    with pytest.raises(
+        OSError, match=r"last good one is step-00000001; free some disk"
+    ):
+        interrupted(tiny_disk, 4, save_every=0)
+    assert names(tiny_disk) == ["step-00000001"]
+
+
+def test_a_stop_in_the_middle_of_writing_leaves_the_last_good_one(
+    tmp_path, monkeypatch
+):
+    interrupted(tmp_path, 3)
+    written = []
+
+    def stop(tensors, file):
+        written.append(file)
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        resumed(tmp_path, save_every=0)
+    monkeypatch.undo()
+    assert written and "step-00000003" in names(tmp_path)
+    model, steps = resumed(tmp_path)
+    assert steps[0].note == "" and same_weights(model, uninterrupted()[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "recipe", "words"),
+    [
+        (dict(d_model=8), {}, "step-00000003 is of another model .*size mismatch"),
+        (dict(n_layers=3), {}, "step-00000003 is of another model .*Missing key"),
+        (
+            {},
+            dict(optimizer="muon"),
+            r"made with \['AdamW'\] and this run uses \['Muon'",
+        ),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused_in_words(
+    changes, recipe, words, tmp_path
+):
+    interrupted(tmp_path, 3)
+    with pytest.raises(ValueError, match=words):
+        train(small_model(**changes), resume=True, steps=12, out=tmp_path, **recipe)
+    assert names(tmp_path) == ["step-00000003"]
+
+
+class Interrupt:
+    """Give batches, and send this process a Ctrl-C while it works on one of them."""
+
+    def __init__(self, at: int, times: int = 1):
+        self.at, self.times = at, times
+
+    def __getitem__(self, i: int):
+        if i == self.at:
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+        return UnevenBatches()[i]
+
+
+def test_ctrl_c_waits_for_the_step_and_keeps_a_checkpoint(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(small_model(loud=False), Interrupt(at=4), steps=12, out=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert names(tmp_path) == ["step-00000005"]
+    assert same_weights(resumed(tmp_path)[0], uninterrupted()[0])
+
+
+def test_a_second_ctrl_c_stops_at_once_and_saves_no_half_step(tmp_path):
+    interrupted(tmp_path, 3)
+    with pytest.raises(KeyboardInterrupt):
+        train(small_model(), Interrupt(4, times=2), resume=True, steps=12, out=tmp_path)
+    assert names(tmp_path) == ["step-00000003"]
+    assert same_weights(resumed(tmp_path)[0], uninterrupted()[0])
+
+
+def test_a_diverged_step_is_not_saved(tmp_path):
+    interrupted(tmp_path, 3)
+    with pytest.raises(ValueError, match="diverged"):
+        resumed(tmp_path, learning_rate=1e30, clip=0.0)
+    assert names(tmp_path) == ["step-00000003"]
+
+
+def test_a_disk_that_does_not_answer_is_no_damage(tmp_path, monkeypatch):
+    interrupted(tmp_path, 3)
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(checkpoints, "_checksum", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        resumed(tmp_path)

@@ -1,0 +1,184 @@
+"""Check the loop: exact under accumulation, deterministic, and as AdamW by hand."""
+
+import math
+
+import pytest
+import torch
+from helpers import UnevenBatches, random_ids, same_weights, small_model, train
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from llmkit.batches import NextTokenBatches, evaluation_batches
+from llmkit.metrics import IGNORE, token_loss
+from llmkit.training import TrainingConfig, best_precision, evaluate, fit, loop, rate
+
+OPTIMIZERS = ("adamw", "muon")
+each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+
+
+def distance(one: nn.Module, other: nn.Module) -> float:
+    """Return the largest difference between two models' weights."""
+    pairs = zip(one.parameters(), other.parameters())
+    return max(float((a - b).detach().abs().max()) for a, b in pairs)
+
+
+@each_optimizer
+@pytest.mark.parametrize("pieces", [2, 3, 4, 6])
+def test_pieces_of_a_batch_train_as_the_whole_does(pieces, optimizer):
+    recipe = dict(optimizer=optimizer, weight_decay=0.1, clip=0.5)
+    one, other = small_model(loud=False), small_model(loud=False)
+    whole = train(one, **recipe)
+    cut = train(other, accumulation=pieces, **recipe)
+    assert [s.loss for s in cut] == pytest.approx([s.loss for s in whole], abs=1e-6)
+    assert [s.tokens for s in cut] == [s.tokens for s in whole]
+    # Muon blows up what rounding did in directions that hardly any gradient has.
+    assert distance(one, other) < {"adamw": 1e-6, "muon": 1e-4}[optimizer]
+    assert distance(one, small_model(loud=False)) > 3e-3
+
+
+def test_a_step_tells_the_loss_over_the_labels_that_count():
+    model, twin = small_model(), small_model()
+    inputs, labels = UnevenBatches()[0]
+    total, count = token_loss(twin(inputs), labels)
+    first = next(fit(model, UnevenBatches(), TrainingConfig(steps=4, precision="fp32")))
+    assert first.loss == pytest.approx(total.item() / int(count), rel=1e-5)
+    assert (first.number, first.tokens, first.progress) == (1, int(count), 0.25)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.7])
+def test_it_equals_a_loop_of_torchs_adamw_exactly(clip):
+    recipe = dict(steps=12, learning_rate=0.01, clip=clip, warmup=0.3, decay=0.4)
+    ours, twin = small_model(), small_model()
+    steps = train(ours, **recipe)
+    adamw = torch.optim.AdamW(
+        twin.parameters(), betas=(0.9, 0.95), weight_decay=0.0, fused=True
+    )
+    for i in range(12):
+        inputs, labels = UnevenBatches()[i]
+        total, _ = token_loss(twin(inputs), labels)
+        count = int((labels != IGNORE).sum())
+        (total / count).backward()
+        if clip:
+            nn.utils.clip_grad_norm_(twin.parameters(), clip)
+        share = rate(TrainingConfig(**recipe), i / 12 + 0.5 / 12)
+        adamw.param_groups[0]["lr"] = 0.01 * share
+        adamw.step()
+        adamw.zero_grad()
+        assert steps[i].rate == share and steps[i].loss == float(total.detach()) / count
+    assert same_weights(ours, twin)
+
+
+@each_optimizer
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(optimizer):
+    models = [small_model(seed=seed, loud=False) for seed in (1, 1, 2)]
+    losses = [[s.loss for s in train(m, optimizer=optimizer)] for m in models]
+    assert same_weights(models[0], models[1]) and losses[0] == losses[1]
+    assert not same_weights(models[0], models[2])
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, dict(tied=False, quiet=True, positions="rotary")]
+)
+@each_optimizer
+def test_it_learns_one_batch_by_heart(optimizer, changes):
+    model, batch = small_model(loud=False, **changes), UnevenBatches()[0]
+    recipe = dict(steps=80, optimizer=optimizer, learning_rate=0.02, clip=0.0)
+    steps = train(model, [batch] * 80, **recipe)
+    assert steps[0].loss == pytest.approx(math.log(11), abs=0.1)
+    assert steps[-1].loss < 0.1
+
+
+@given(st.integers(2, 60), st.integers(1, 8), st.integers(1, 5))
+@settings(max_examples=20)
+def test_evaluation_is_one_forward_over_the_whole_split(length, context, batch_size):
+    model, ids = small_model(), random_ids(length)
+    batches = evaluation_batches(ids, context, batch_size)
+    inputs, labels = (torch.cat(parts) for parts in zip(*batches))
+    with torch.no_grad():
+        total, count = token_loss(model(inputs), labels)
+    assert count == length - 1
+    assert evaluate(model, batches) == pytest.approx(float(total / count), rel=1e-5)
+    assert model.training  # as it was
+
+
+def test_it_evaluates_when_it_should_and_always_at_the_end():
+    evaluation = evaluation_batches(random_ids(50), 8)
+    model = small_model()
+    steps = train(model, evaluation=evaluation, steps=8, evaluate_every=3)
+    assert [s.number for s in steps if s.val_loss is not None] == [3, 6, 8]
+    assert steps[-1].val_loss == evaluate(model, evaluation)
+    steps = train(small_model(), evaluation=evaluation, steps=8)
+    assert [s.number for s in steps if s.val_loss is not None] == [8]
+
+
+def test_it_stops_once_the_target_is_reached():
+    ids = torch.arange(400) % 4
+    batches, evaluation = NextTokenBatches(ids, 8, 4), evaluation_batches(ids, 8)
+    recipe = dict(steps=300, evaluate_every=5, learning_rate=0.01, target_loss=0.5)
+    steps = train(small_model(loud=False), batches, evaluation, **recipe)
+    assert steps[-1].number < 300 and steps[-1].val_loss <= 0.5
+    assert all(s.val_loss is None or s.val_loss > 0.5 for s in steps[:-1])
+
+
+def test_the_clock_can_end_it(monkeypatch):
+    ticks = iter(range(1000))  # each look at the clock is a second later
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(ticks)))
+    steps = train(small_model(), steps=0, seconds=4.0, warmup=0.5, decay=0.5)
+    assert [(s.seconds, s.progress) for s in steps] == [
+        (1.0, 0.25), (2.0, 0.5), (3.0, 0.75), (4.0, 1.0)
+    ]  # fmt: skip
+    assert [s.rate for s in steps] == [0.0, 0.5, 1.0, 0.5]
+    both = train(small_model(), steps=6, seconds=3.5)
+    assert len(both) == 4 and all(s.rate >= 0 for s in both)
+
+
+def test_a_loss_that_is_no_number_stops_it_in_words():
+    model = small_model()
+    with torch.no_grad():
+        model.norm.weight[0] = math.nan
+    with pytest.raises(
+        ValueError, match="loss is nan at step 1: training has diverged"
+    ):
+        train(model)
+
+
+def test_a_batch_too_small_to_share_is_refused_in_words():
+    with pytest.raises(
+        ValueError, match="of 3 rows can't be shared .* use a larger batch"
+    ):
+        train(small_model(), UnevenBatches(rows=3), accumulation=4)
+
+
+def test_a_batch_that_asks_for_nothing_changes_nothing():
+    model, twin = small_model(), small_model()
+    inputs, labels = UnevenBatches()[0]
+    (step,) = train(model, [(inputs, torch.full_like(labels, IGNORE))], steps=1)
+    assert (step.loss, step.tokens) == (0.0, 0)
+    assert same_weights(model, twin)
+
+
+def test_each_fit_has_its_own_precision_and_hands_the_model_back_as_it_came():
+    model, seen = small_model(), []
+    model.blocks[0].up.register_forward_hook(lambda *x: seen.append(x[-1].dtype))
+    for precision, dtype in [
+        ("fp32", torch.float32),
+        ("bf16", torch.bfloat16),
+        ("auto", torch.bfloat16 if best_precision() == "bf16" else torch.float32),
+        ("bf16", torch.bfloat16),
+    ]:
+        steps = train(model, precision=precision, steps=1)
+        assert seen[-1] is dtype and math.isfinite(steps[0].loss)
+        model(random_ids(1, 4))
+        assert seen[-1] is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("cuda", "amx", "expected"),
+    [(None, False, "no"), (None, True, "bf16"), (7, True, "no"), (8, False, "bf16")],
+)
+def test_precision_is_what_pays_on_the_device(cuda, amx, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda is not None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (cuda, 0))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert best_precision() == expected
