@@ -33,7 +33,6 @@ def lab(tmp_path_factory):
         "IdentityProvider.token": TOKEN,
         "LabApp.expose_app_in_browser": True,
         "LabApp.extension_manager": "readonly",
-        "LabApp.news_url": None,
     }
     flags = [f"--{key}={value}" for key, value in settings.items()]
     home = {"LLMKIT_HOME": str(root / "home"), "JUPYTER_CONFIG_DIR": str(root / "c")}
@@ -131,6 +130,8 @@ def test_a_dragged_slider_changes_the_picture(lesson):
         timeout=20_000,
     )
     assert re.search(r"\w", picture.get_attribute("alt"))
+    picture.scroll_into_view_if_needed()
+    lesson.screenshot(path=NOTEBOOKS.parent / "build" / "slider.png")  # to look at
 
 
 def test_the_keyboard_moves_the_slider(lesson):
