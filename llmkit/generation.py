@@ -86,33 +86,42 @@ def generate(
         if not 0 <= seed < 2**63:
             raise ValueError(f"seed must be from 0 to 2**63 - 1: got {seed}")
         random = torch.Generator(ids.device).manual_seed(seed)
-    was_training = model.training
+    was_training, reading = model.training, _Reading(model, ids, cache)
     model.eval()
     try:
-        for logits, feed in _next_logits(model, ids, max_new_tokens, cache):
+        for _ in range(max_new_tokens):
+            logits = reading.next_logits()  # (B, V)
             p = next_token_probabilities(logits, temperature, top_k, top_p)  # (B, V)
             token = torch.multinomial(p, 1, generator=random).squeeze(1)  # (B,)
-            feed(token)
+            reading.append(token)
             yield token
     finally:
         model.train(was_training)
 
 
-def _next_logits(model, ids: Tensor, count: int, cached: bool):
-    """Yield the logits (B, V) of the next token, and where to put the token drawn."""
-    context = model.config.context
-    text = ids[:, -context:]  # (B, T), what the model looks at
-    fresh, cache = text, None  # fresh: what the cache has not seen
-    for _ in range(count):
-        if cached and cache is None:
-            cache, fresh = model.new_cache(), text
-        logits = model(fresh if cached else text, cache)[:, -1]  # (B, V)
-        drawn: list[Tensor] = []
-        yield logits, drawn.append
-        fresh = drawn[0][:, None]  # (B, 1)
-        text = torch.cat([text, fresh], dim=1)
-        if text.size(1) > context:
-            text, cache = text[:, -max(context // 2, 1) :], None
+class _Reading:
+    """Hold what the model looks at, and what the cache has not seen of it yet."""
+
+    def __init__(self, model, ids: Tensor, cached: bool):
+        self.model, self.cached = model, cached
+        self.text = ids[:, -model.config.context :]  # (B, T)
+        self.fresh, self.cache = self.text, None
+
+    def next_logits(self) -> Tensor:
+        """Return the logits (B, V) of the token after the text."""
+        if not self.cached:
+            return self.model(self.text)[:, -1]
+        if self.cache is None:
+            self.cache, self.fresh = self.model.new_cache(), self.text
+        return self.model(self.fresh, self.cache)[:, -1]
+
+    def append(self, token: Tensor) -> None:
+        """Add a token (B,); a text that grows too long loses its first half."""
+        context = self.model.config.context
+        self.fresh = token[:, None]  # (B, 1)
+        self.text = torch.cat([self.text, self.fresh], dim=1)  # (B, T)
+        if self.text.size(1) > context:
+            self.text, self.cache = self.text[:, -max(context // 2, 1) :], None
 
 
 def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:

@@ -155,4 +155,6 @@ def _result(exercise: Exercise, verdict: Verdict, best: Any) -> CheckResult:
 def _brief(value: Any) -> str:
     if is_array(value) and tuple(value.shape) == ():
         value = value.item()
+    if isinstance(value, (list, tuple)) and len(value) <= 12:
+        return ", ".join(map(_brief, value))
     return f"{value:.4g}" if isinstance(value, float) else describe(value)
