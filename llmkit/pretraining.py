@@ -139,20 +139,16 @@ class Pretraining:
         self.identity = _identity(options, text)
         if options.resume:
             _check_same_run(Path(options.out), self.identity)
-        train, validation = corpus.split(text)
         self.tokenizer = TOKENIZERS[options.tokenizer].train(text)
         shape = ModelConfig(vocab_size=self.tokenizer.vocab_size, **preset.model)
         context, rows = shape.context, preset.batch_size
-        self.batches = NextTokenBatches(
-            self._encode(train), context, rows, seed=options.seed
-        )
-        self.evaluation = evaluation_batches(self._encode(validation), context)
+        # Split as ids: a cut in the text could fall into the middle of a word.
+        train, validation = corpus.split(torch.tensor(self.tokenizer.encode(text)))
+        self.batches = NextTokenBatches(train, context, rows, seed=options.seed)
+        self.evaluation = evaluation_batches(validation, context)
         torch.manual_seed(options.seed)
         self.model = Decoder(shape)
         self.training = options.training()
-
-    def _encode(self, text: str) -> torch.Tensor:
-        return torch.tensor(self.tokenizer.encode(text))
 
     @property
     def cost(self) -> Cost:

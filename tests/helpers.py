@@ -80,7 +80,7 @@ class UnevenBatches:
         inputs = random_ids(self.rows, 8, seed=2 * i)
         labels = random_ids(self.rows, 8, seed=2 * i + 1)
         for row, label in enumerate(labels):
-            label[: (3 * row + i) % 9] = IGNORE  # from none of 8 to all of them
+            label[: (5 * row + i) % 9] = IGNORE  # from none of 8 to all of them
         return inputs, labels
 
 

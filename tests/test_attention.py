@@ -55,7 +55,7 @@ def test_rows_sum_to_one_and_masked_cells_are_exactly_zero(T, more, K, kind):
     S = T + more - 1
     q, k, v = random_qkv(1, 2, T, S, K, K)
     mask = make_mask(kind, T, S)
-    _, weights = attention(100 * q, k, v, mask)
+    _, weights = attention(1e12 * q, k, v, mask)
     assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
     if mask is not None:
         assert (weights.masked_select(~mask) == 0).all()

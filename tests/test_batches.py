@@ -61,6 +61,7 @@ def test_a_batch_depends_on_seed_and_number_alone():
     assert sum(there[i][0].equal(other[i][0]) for i in range(number)) < number / 4
     epochs = [rows_of(there[i : i + len(forwards)]) for i in (0, len(forwards))]
     assert epochs[0] != epochs[1]  # another epoch, another order
+    assert epochs[0] != sorted(epochs[0])  # and never the text's
 
 
 @given(st.lists(small, min_size=6, max_size=20), st.integers(1, 12), st.integers(1, 3))

@@ -96,6 +96,10 @@ def test_the_same_seed_gives_the_same_model_and_another_gives_another(folder):
     whole = load_model(folder / "whole")
     assert same_weights(load_model(folder / "twin"), whole)
     assert not same_weights(load_model(folder / "other"), whole)
+    first = [
+        Pretraining(options(folder, "x", seed=seed)).batches[0][0] for seed in (0, 1)
+    ]
+    assert not torch.equal(*first)  # another order of the text, too
 
 
 def test_the_cost_is_told_first_and_is_the_runs(folder):

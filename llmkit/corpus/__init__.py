@@ -100,7 +100,7 @@ def load(source: str | Path, *, size: int | None = None, seed: int = 0) -> Corpu
 def split(
     text: str, fraction: float = 0.1, boundary: str | None = None
 ) -> tuple[str, str]:
-    """Cut off the last `fraction` of the text: return (training, validation).
+    """Cut off the last `fraction` of the text, or of its ids: (training, validation).
 
     With a `boundary`, such as the separator of a corpus, the cut moves forward to just
     after the next one, so that no document is torn in two.

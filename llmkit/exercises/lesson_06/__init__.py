@@ -61,8 +61,8 @@ QUIZ = (
             ),
             Choice(
                 "Only the time: what does not change is not computed again.",
-                "behind a causal mask no later token can change an earlier key, so what "
-                "was computed once stays right. An encoder could not do this.",
+                "behind a causal mask no later token changes an earlier key: what was "
+                "computed once stays right. An encoder could not do this.",
                 right=True,
             ),
             Choice(

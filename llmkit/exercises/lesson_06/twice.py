@@ -17,13 +17,13 @@ TWICE = Exercise(
         "the other a loss?",
     ),
     hints=(
-        "`gap_after(steps)` trains a new model and returns loss - floor. Call it twice, "
-        "once with twice the steps, and divide the larger gap by the smaller.",
+        "`gap_after(steps)` trains a new model and returns loss - floor. Call it once "
+        "with `pace`, once with twice that, and divide one gap by the other.",
         "`gap_after(pace) / gap_after(2 * pace)`: the first gap over the second. It "
         "takes about as long as the race above.",
     ),
-    solution=2.5,
-    why="In profile cpu the gap shrinks to less than half. A doubling buys this much "
+    solution=6.0,
+    why="In profile cpu the gap shrinks several times over. A doubling buys that much "
     "only while there is something large left to find out.",
     wrong=(
         Wrong(
@@ -55,8 +55,8 @@ TWICE = Exercise(
             like=lambda factor: factor == 0,
         ),
         Wrong(
-            250.0,
-            "That looks like a percentage: give the factor itself, such as 2.5.",
+            350.0,
+            "That looks like a percentage: give the factor itself, such as 3.5.",
             like=lambda factor: factor >= 100,
         ),
     ),

@@ -1,0 +1,140 @@
+"""Check that each mistake of a user is one line that says what to do, and no more."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import finish, quick_tiny, start
+
+from llmkit.cli import main
+
+TEXT = "the cat sat on the mat and saw the old dog, who ran home.\n" * 80
+MISTAKES = [
+    ("pretain", "unknown command 'pretain'; one of: doctor, course, pretrain"),
+    ("--fast", "unknown command '--fast'"),
+    ("pretrain", "Missing from llmkit pretrain: --corpus"),
+    ("pretrain --corpus good.txt", "--out PATH folder for the model"),
+    ("pretrain --corpus", "Missing value for argument '--corpus'"),
+    ("pretrain --out new --corpus missing.txt", "no corpus 'missing.txt': there is no"),
+    (
+        "pretrain --out new --corpus empty.txt",
+        "empty.txt: this file is empty: expected",
+    ),
+    ("pretrain --out new --corpus binary.txt", "this is binary data, not text"),
+    (
+        "pretrain --out new --corpus latin.txt",
+        "not a text in UTF-8: .*convert the file",
+    ),
+    ("pretrain --out new --corpus short.txt", "the text gives 0; use more text"),
+    ("pretrain --out new --corpus letter.txt", "too short to split: .*give more text"),
+    ("pretrain --out new --corpus folder", "no text in this folder: expected files"),
+    ("pretrain --out new --corpus table.csv", "no text in any column: .*name one with"),
+    ("pretrain --out new --corpus storys", "no corpus 'storys': .*mean 'stories'"),
+    ("pretrain --out new --corpus hub:a/b", "cannot be reached .*check the network"),
+    ("pretrain --out new --corpus good.txt --preset big", "one of: tiny, small"),
+    ("pretrain --out new --corpus good.txt --objective mlm", "one of: next-token"),
+    ("pretrain --out new --corpus good.txt --tokenizer bpe", "one of: char, word"),
+    ("pretrain --out new --corpus good.txt --speed 9", "Unrecognized .*--speed"),
+    (
+        "pretrain --out new --corpus good.txt --max-steps 0",
+        "steps must be above 0: got 0",
+    ),
+    ("pretrain --out new --corpus good.txt --max-steps x", "--max-steps: .*INT .*'x'"),
+    (
+        "pretrain --out new --corpus good.txt --max-steps 1.5",
+        "--max-steps: .*INT .*'1.5'",
+    ),
+    ("pretrain --out new --corpus good.txt --max-seconds -1", "above 0: got -1.0"),
+    ("pretrain --out new --corpus good.txt --target-loss nan", "above 0: got nan"),
+    ("pretrain --out new --corpus good.txt --size 0", "--size must be above 0: got 0"),
+    (
+        "pretrain --out new --corpus good.txt --seed -1",
+        "seed must be from 0 to .*: got -1",
+    ),
+    ("pretrain --out new --corpus good.txt --resume", "holds no run to go on with"),
+    ("pretrain --out new --corpus good.txt --resume --overwrite", "choose one"),
+    ("pretrain --out good.txt --corpus good.txt", "--out 'good.txt' is a file; give a"),
+    (
+        "pretrain --out good.txt/new --corpus good.txt",
+        "Not a directory: 'good.txt/new'",
+    ),
+    (
+        "pretrain --out run --corpus good.txt",
+        "holds another run .*or add --resume to go",
+    ),
+    (
+        "pretrain --out run --corpus good.txt --resume --seed 1",
+        "seed 0, not 1; use the",
+    ),
+    ("generate", "Missing from llmkit generate: PATH the --out folder"),
+    (
+        "generate nowhere",
+        "no model in 'nowhere': config.json is missing; give the --out",
+    ),
+    ("generate run --prompt É", "unknown character 'É' .*replace it, or train"),
+    ("generate run --prompt=", "at least one token: .*begin with the token that"),
+    ("generate run --temperature -1", r"must be 0 \(greedy\) or more: got -1.0"),
+    ("generate run --top-k 0", "top_k keeps at least 1 token: got 0"),
+    ("generate run --top-p 2", "above 0 and up to 1: got 2.0"),
+    ("generate run --seed -1", "seed must be from 0 to .*: got -1"),
+    ("generate run --max-new-tokens -1", "max_new_tokens must be 0 or more: got -1"),
+    ("course --profile big", "'big': choose from smoke, cpu, gpu"),
+    ("progress --lesson 77", "no lesson '77'"),
+    ("notebooks --only 77", "no lesson '77'"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """Make a folder of texts, good and bad, and one finished run."""
+    folder = tmp_path_factory.mktemp("cli")
+    for name, content in {
+        "good.txt": TEXT.encode(),
+        "empty.txt": b"",
+        "binary.txt": bytes(range(256)) * 40,
+        "latin.txt": TEXT.replace("cat", "caf\xe9").encode("latin1"),
+        "short.txt": b"too short a text for one batch\n",
+        "letter.txt": b"a",
+        "table.csv": b"one,two\n1,2\n",
+    }.items():
+        (folder / name).write_bytes(content)
+    (folder / "folder").mkdir()
+    command = ["pretrain", "--corpus", folder / "good.txt", "--out", folder / "run"]
+    with quick_tiny():
+        assert main([*map(str, command), "--max-steps", "6"]) == 0
+        yield folder
+
+
+@pytest.fixture
+def here(folder, monkeypatch) -> Path:
+    """Work inside that folder."""
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("command", "words"), MISTAKES, ids=dict(MISTAKES))
+def test_a_mistake_is_one_line_that_says_what_to_do(
+    command, words, here, capsys, monkeypatch
+):
+    def no_network(*arguments, **settings):
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.dataset_info", no_network)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    before = sorted(here.rglob("*"))
+    assert main(command.split()) == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1 and err.startswith("llmkit")
+    assert "Traceback" not in out + err and "Options" not in err and "---" not in err
+    assert re.search(words, err), err
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.process
+def test_a_real_process_shows_no_stack(here):
+    process = start("-m", "llmkit", "pretrain", "--corpus", "empty.txt", "--out", "x")
+    code, out, err = finish(process)
+    assert (code, out) == (2, "")
+    words = "empty.txt: this file is empty: expected some text"
+    assert err == f"llmkit pretrain: error: {words}\n"
