@@ -17,7 +17,7 @@
 # the number under its curve means; and a working knowledge of this book's
 # instruments: checks, hints, predictions, widgets.
 #
-# **It takes** about 2 minutes of computing on two cores, and 45 minutes of
+# **It takes** about a minute of computing on two cores, and 45 minutes of
 # you. **It needs** some Python. No network, no GPU, and nothing that you
 # would have to know about language models.
 
@@ -595,13 +595,13 @@ print("Mend first:", ", ".join(stops) or "nothing, every lesson can run.")
 #
 # One figure is missing in the table, because only you have measured it: how
 # fast training went. Lessons state their minutes for a machine that trains
-# this model on 45,000 tokens a second. (Profile `smoke` is over too soon to
+# this model on 31,000 tokens a second. (Profile `smoke` is over too soon to
 # tell.)
 
 # %%
 speed = step.tokens / step.seconds
 print(f"Your machine: {speed:,.0f} tokens a second.")
-print(f"Expect {45_000 / speed:.1f} × the minutes that a lesson states.")
+print(f"Expect {31_000 / speed:.1f} × the minutes that a lesson states.")
 
 # %% [markdown]
 # ## Is it as it should be?
