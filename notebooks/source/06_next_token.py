@@ -21,7 +21,7 @@
 # at the answer; temperature, top-k and top-p; and an idea of why a KV cache
 # is safe.
 #
-# **It takes** about 4 minutes of computing on two idle cores, and an hour and
+# **It takes** about 3 minutes of computing on two idle cores, and an hour and
 # a half of you. **It needs** Python and lesson 00. Lesson 01 helps with
 # masks. No network, no GPU.
 
@@ -75,7 +75,8 @@ print("the whole sentence: 1 in", round(1 / math.prod(guesses)))
 #
 # Two more names for the same knowledge. **Perplexity** $e^L$ asks: among how
 # many equally likely tokens would guessing be as hard? **Bits per byte**
-# asks: how many bits would a perfect compressor need for a byte of this text?
+# asks: how many bits does a byte of this text take if one compresses it with
+# these guesses, as well as can be?
 #
 # $$\text{perplexity} = e^{L}, \qquad
 # \text{bits per byte} = \frac{L}{\ln 2} \cdot \frac{T}{\text{bytes}}$$
@@ -616,7 +617,7 @@ print(f"{share_valid(tell(100, model=peeker)):.0%} of 100 are stories")
 # It has learnt one thing: copy the next token. When it writes, there is no
 # next token. That is the sum of 2 from section 1, in a network: each token
 # is explained by its neighbour, and nobody explains the first. Measure it as
-# it must write, with the mask on:
+# it must write, with the mask on, beside the humble bigram:
 
 # %%
 for block in peeker.blocks:
@@ -826,10 +827,11 @@ print(checking[:40] + "█" + letters.decode([int(token) for token in new]))
 
 # %% [markdown]
 # Two honest remarks. First: look how well counting does. A table of
-# five-letter sequences, made in a second, comes close to a network that has
-# trained for half a minute. Documentation repeats itself, and a table is a
-# fine memory. But a table can only grow, while the network in its few weights
-# goes on finding rules. Train ten times as long, and look again.
+# five-letter sequences, made in a second, does as well as a network that has
+# trained for half a minute, or better. Documentation repeats itself, and a
+# table is a fine memory. But a table can only grow, while the network goes on
+# finding rules in the space that it has. Train ten times as long, and look
+# again.
 #
 # Second: this picture has no dashed line. Nobody knows the floor of English.
 # From here on, a loss is only better or worse than another, and the leak test

@@ -94,7 +94,7 @@ def _bands(ratio, valid, peeking, real, seconds) -> dict[str, Band]:
 
 
 BANDS = {
-    "smoke": _bands((1.1, 2.6), (-math.inf, 0.6), math.inf, (0.1, 1.05), 240),
+    "smoke": _bands((1.1, 2.6), (-math.inf, 0.6), 4.0, (0.1, 1.05), 240),
     "cpu": _bands((0.99, 1.05), (0.9, math.inf), 0.6, (0.1, 0.85), 1500),
     "gpu": _bands((0.99, 1.02), (0.93, math.inf), 0.3, (0.05, 0.8), 900),
 }
