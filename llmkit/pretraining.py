@@ -32,7 +32,8 @@ class Preset:
     batch_size: int  # rows a step
 
 
-# Each choice below was measured; benchmarks/RESULTS.md says what it gained.
+# What each choice of `tiny` gained stands in benchmarks/RESULTS.md. `small` is made
+# after it and has not been measured.
 _FAST = dict(positions="rotary", activation="relu2", bias=False, tied=False, quiet=True)
 PRESETS = {
     "tiny": Preset(

@@ -911,4 +911,4 @@ def test_no_warning_is_raised_by_an_ordinary_check(lesson):
         warnings.simplefilter("error")
         verdicts = [check("98.1", double), check("98.1", halve)]
         hint("98.1"), progress("98")
-    assert len(verdicts) == 2  # and nothing was raised on the way
+    assert [bool(verdict) for verdict in verdicts] == [True, False]
