@@ -71,20 +71,27 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> None:
         )
     if mask is None:
         return
+    check_mask(mask, q.size(-2), k.size(-2))
+    if not mask.any(dim=-1).all():
+        raise ValueError(
+            "a row of the mask is all False: that query may look at nothing, and a "
+            "softmax over nothing is not a number; let it look at least at itself"
+        )
+
+
+def check_mask(mask: Tensor, T: int, S: int) -> None:
+    """Refuse a mask that is not boolean, or does not fit scores (..., T, S).
+
+    Raises: ValueError that says what came and what to write in its place.
+    """
     if mask.dtype != torch.bool:
         raise ValueError(
             f"a mask is boolean, True where a query may look: got {mask.dtype}; "
             "write mask.bool(), or mask == 0 if yours marks what to hide"
         )
-    T, S = q.size(-2), k.size(-2)
     if mask.shape[-2:] not in ((T, S), (1, S)):
         raise ValueError(
             f"the mask must fit the scores (T, S) = {(T, S)}: got {tuple(mask.shape)}"
-        )
-    if not mask.any(dim=-1).all():
-        raise ValueError(
-            "a row of the mask is all False: that query may look at nothing, and a "
-            "softmax over nothing is not a number; let it look at least at itself"
         )
 
 
@@ -133,9 +140,14 @@ class KVCache:
 class MultiHeadAttention(nn.Module):
     """Look in H ways at once: each head has its own queries, keys and values.
 
+    With `n_kv_heads` fewer than `n_heads`, several heads share their keys and values
+    (grouped-query attention): less to remember in a cache. With `qk_norm`, queries and
+    keys are brought to one length first, so that no score can run away.
+
     x: (B, T, D) in, (B, T, D) out.
-    Raises: ValueError if n_heads does not divide d_model.
-    Source: Vaswani et al. 2017, section 3.2.2; Lesson 01.
+    Raises: ValueError if n_heads does not divide d_model, or n_kv_heads not n_heads.
+    Source: Vaswani et al. 2017, section 3.2.2; grouped queries: Ainslie et al. 2023;
+    QK-norm: Henry et al. 2020; Lessons 01 and 03.
 
     >>> look = MultiHeadAttention(d_model=8, n_heads=2, causal=True)
     >>> look(torch.zeros(1, 5, 8)).shape
@@ -143,17 +155,24 @@ class MultiHeadAttention(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, n_heads: int, causal: bool = False, bias: bool = True
+        self,
+        d_model: int,
+        n_heads: int,
+        causal: bool = False,
+        bias: bool = True,
+        n_kv_heads: int = 0,
+        qk_norm: bool = False,
     ):
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(
-                f"each head takes an equal share of the width: got d_model {d_model} "
-                f"and n_heads {n_heads}; choose n_heads that divides d_model"
-            )
-        self.n_heads, self.causal = n_heads, causal
-        self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias)  # three maps in one
+        G = n_kv_heads or n_heads
+        check_heads(d_model, n_heads, G)
+        self.n_heads, self.n_kv_heads, self.causal = n_heads, G, causal
+        self.d_head = d_model // n_heads
+        width = d_model + 2 * G * self.d_head  # H queries, G keys, G values
+        self.qkv = nn.Linear(d_model, width, bias=bias)  # three maps in one
         self.out = nn.Linear(d_model, d_model, bias=bias)
+        self.q_norm = nn.RMSNorm(self.d_head, eps=1e-6) if qk_norm else None
+        self.k_norm = nn.RMSNorm(self.d_head, eps=1e-6) if qk_norm else None
 
     def forward(
         self,
@@ -162,31 +181,86 @@ class MultiHeadAttention(nn.Module):
         slopes: Tensor | None = None,
         cache: KVCache | None = None,
         watch: list | None = None,
+        mask: Tensor | None = None,
+        memory: Tensor | None = None,
     ) -> Tensor:
         """Mix each position with those it may look at.
 
         turns: (2, T, K/2) from `rotary`; slopes: (H, T, S) from `alibi`; cache: keys
         and values of the positions before x; watch: a list that receives the weights
-        (B, H, T, S). Without `watch` torch computes the same by a faster road that
-        never holds all the weights at once.
+        (B, H, T, S); mask: boolean, broadcast to (B, H, T, S), True where a query may
+        look; memory: (B, S, D), what to look at instead of x (cross-attention).
+        Without `watch` torch computes the same by a faster road that never holds all
+        the weights at once.
         """
-        B, T, D = x.shape
-        heads = self.qkv(x).view(B, T, 3, self.n_heads, D // self.n_heads)
-        q, k, v = heads.permute(2, 0, 3, 1, 4)  # (B, H, T, K) each
+        q, k, v = self._project(x, memory)  # (B, H, T, K), then (B, G, S, K) twice
+        if self.q_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)  # as they were, of length √K
         if turns is not None:
-            q, k = rotate(q, turns), rotate(k, turns)  # (B, H, T, K)
+            q, k = rotate(q, turns), rotate(k, turns)  # as they were, turned
         if cache is not None:
-            k, v = cache.append(k, v)  # (B, H, S, K)
-        mixed = self._look(q, k, v, slopes, watch)  # (B, H, T, K)
-        return self.out(mixed.transpose(1, 2).reshape(B, T, D))  # (B, T, D)
+            k, v = cache.append(k, v)  # (B, G, S, K)
+        if self.n_kv_heads < self.n_heads:
+            each = self.n_heads // self.n_kv_heads  # heads that share a key
+            k = k.repeat_interleave(each, dim=1)  # (B, H, S, K)
+            v = v.repeat_interleave(each, dim=1)  # (B, H, S, K)
+        mixed = self._look(q, k, v, mask, slopes, watch)  # (B, H, T, K)
+        return self.out(mixed.transpose(1, 2).flatten(2))  # (B, T, D)
 
-    def _look(self, q, k, v, slopes, watch) -> Tensor:
+    def _project(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, ...]:
+        """Make queries of x, and keys and values of x or of memory, in heads."""
+        keys = self.n_kv_heads * self.d_head
+        widths = [self.n_heads * self.d_head, keys, keys]
+        if memory is None:
+            parts = self.qkv(x).split(widths, dim=-1)  # (B, T, ·) each
+        else:
+            weights = self.qkv.weight.split(widths)
+            biases = (
+                [None] * 3 if self.qkv.bias is None else self.qkv.bias.split(widths)
+            )
+            inputs = (x, memory, memory)
+            parts = [F.linear(*each) for each in zip(inputs, weights, biases)]
+        return tuple(
+            part.unflatten(-1, (-1, self.d_head)).transpose(1, 2) for part in parts
+        )
+
+    def _look(self, q, k, v, mask, slopes, watch) -> Tensor:
         T, S = q.size(-2), k.size(-2)
-        if watch is None and slopes is None and (T in (1, S) or not self.causal):
-            ahead = self.causal and T > 1  # one query, the last, may see every key
-            return F.scaled_dot_product_attention(q, k, v, is_causal=ahead)
-        mask = causal_mask(T, S, q.device) if self.causal else None
+        causal = self.causal and T > 1  # one query, the last, may see every key
+        plain = mask is None and slopes is None
+        if watch is None and plain and (T == S or not causal):
+            return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        if mask is not None:
+            check_mask(mask, T, S)
+        if causal:
+            past = causal_mask(T, S, q.device)  # (T, S)
+            mask = past if mask is None else mask & past
+        if watch is None:
+            bias = mask if slopes is None else _as_bias(slopes.to(q.dtype), mask)
+            return F.scaled_dot_product_attention(q, k, v, bias)
         mixed, weights = attention(q, k, v, mask, 0 if slopes is None else slopes)
-        if watch is not None:
-            watch.append(weights.detach())
+        watch.append(weights.detach())
         return mixed  # (B, H, T, K)
+
+
+def _as_bias(slopes: Tensor, mask: Tensor | None) -> Tensor:
+    """Write slopes and mask as one tensor to add to the scores, (..., H, T, S)."""
+    return slopes if mask is None else torch.where(mask, slopes, -math.inf)
+
+
+def check_heads(d_model: int, n_heads: int, n_kv_heads: int) -> None:
+    """Refuse numbers of heads that do not divide.
+
+    Raises: ValueError that says which does not, and what to choose.
+    """
+    if d_model % n_heads:
+        raise ValueError(
+            f"each head takes an equal share of the width: got d_model {d_model} "
+            f"and n_heads {n_heads}; choose n_heads that divides d_model"
+        )
+    if n_heads % n_kv_heads:
+        raise ValueError(
+            f"each key and value serves the same number of heads: got n_heads "
+            f"{n_heads} and n_kv_heads {n_kv_heads}; choose n_kv_heads that divides "
+            "n_heads"
+        )

@@ -1,7 +1,7 @@
 """Four ways to tell attention where a token stands. Lesson 02.
 
 Attention compares vectors and does not see their order. Order must be put in: added to
-the embedding (`sinusoidal`, or a learned table of the same shape), turned into the
+the embedding (`sinusoidal`, or `learned` rows of the same shape), turned into the
 queries and keys (`rotary`, `rotate`), or added to the scores (`alibi`).
 """
 
@@ -41,6 +41,28 @@ def sinusoidal(length: int, d_model: int, base: float = 10_000.0) -> Tensor:
     return table.flatten(-2).float()  # (T, D)
 
 
+def learned(table: Tensor, length: int, start: int = 0) -> Tensor:
+    """Return the rows of a learned table that are added to the embeddings.
+
+    Row t is whatever training made of it; a position that training never saw has a row
+    of random numbers, and one past the end has none.
+
+    table: (context, D). Returns: (T, D), the rows from `start` on; gradients flow back.
+    Raises: ValueError past the end of the table.
+    Source: Gehring et al. 2017, section 3.1; Lesson 02.
+
+    >>> learned(torch.eye(3), length=2, start=1).tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    end = start + length
+    if end > table.size(0):
+        raise ValueError(
+            f"this table knows {table.size(0)} positions: got a text that ends at "
+            f"position {end}; cut the text, or learn a longer table"
+        )
+    return table[start:end]  # (T, D)
+
+
 def rotary(length: int, d_head: int, base: float = 10_000.0) -> Tensor:
     """Return the angle by which each pair of dimensions turns at each position.
 
@@ -60,8 +82,10 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """Turn queries or keys by their position, so that scores see distance only.
 
     Dimension i and dimension i + K/2 are one point in a plane: a rotation by the angle
-    of its position. x: (..., T, K); turns: (2, T, K / 2), the rows of `rotary` for
-    these T positions. Values are never turned: only scores need order.
+    of its position. (The paper pairs neighbours, 2i and 2i + 1: the same but for the
+    order in which a head numbers its dimensions.) x: (..., T, K); turns: (2, T, K / 2),
+    the rows of `rotary` for these T positions. Values are never turned: only scores
+    need order.
 
     Returns: (..., T, K).
     Source: Su et al. 2021 (RoFormer), equation 34; Lesson 02.
@@ -78,7 +102,8 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 def alibi(n_heads: int, length: int) -> Tensor:
     """Return the slope that makes a far key cost more, one slope a head.
 
-    Head h subtracts 2^(-8 (h + 1) / H) for every step away, before the softmax.
+    Head h subtracts 2^(-8 (h + 1) / H) for every step away, before the softmax. The
+    paper's authors look back only; for an encoder the distance counts both ways.
 
     Returns: (H, T, T), to be added to the scores; 0 on the diagonal.
     Source: Press et al. 2022, section 3; Lesson 02.

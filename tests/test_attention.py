@@ -2,10 +2,10 @@
 
 import math
 
-import helpers  # noqa: F401, its settings
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import random_mask
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -119,6 +119,80 @@ def test_heads_equal_torchs_with_the_same_weights(B, T, n_heads, causal, bias):
     assert_close(watched[0], weights)
 
 
+kinds = st.sampled_from(["none", "padding", "any"])
+
+
+@given(size, size, kinds, *[st.booleans()] * 4)
+def test_both_roads_are_one_attention(T, S, kind, causal, slopes, cross, shared):
+    """With `watch` the formula, without it torch's: results and gradients agree."""
+    torch.manual_seed(T + 10 * S)
+    groups, S = 1 + (not shared), S if cross else T
+    look = MultiHeadAttention(8, 2, causal and not cross, n_kv_heads=groups).double()
+    x = torch.randn(3, T, 8, dtype=torch.float64, requires_grad=True)
+    memory = torch.randn(3, S, 8, dtype=torch.float64, requires_grad=True)
+    mask = {
+        "none": None,
+        "padding": random_mask(3, S)[:, None, None],
+        "any": random_mask(3 * T, S).view(3, 1, T, S),
+    }[kind]
+    if look.causal and mask is not None:
+        mask = mask | torch.eye(T, dtype=torch.bool)  # nobody is left with nothing
+    how = dict(mask=mask, memory=memory if cross else None)
+    how["slopes"] = -torch.rand(2, T, S).double() if slopes else None
+    watch, weights = [], list(look.parameters())
+    fast, slow = look(x, **how), look(x, watch=watch, **how)
+    assert_close(fast, slow)
+    assert watch[0].shape == (3, 2, T, S)
+    wanted = [x, *weights, *([memory] if cross else [])]
+    pull = torch.randn_like(fast)
+    one = torch.autograd.grad(fast, wanted, pull)
+    assert_close(one, torch.autograd.grad(slow, wanted, pull))
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_the_gradients_of_every_part_are_right(watched):
+    torch.manual_seed(0)
+    look = MultiHeadAttention(8, 2, n_kv_heads=1, qk_norm=True).double()
+    x, memory = torch.randn(2, 2, 3, 8, dtype=torch.float64, requires_grad=True)
+    mask, turns = random_mask(2, 3)[:, None, None], rotary(3, 4).double()
+    slopes = alibi(2, 3).double()
+
+    def run(x, memory):
+        own = look(x, turns, slopes, watch=[] if watched else None, mask=mask)
+        return look(own, watch=[] if watched else None, mask=mask, memory=memory)
+
+    assert torch.autograd.gradcheck(run, (x, memory))
+
+
+@given(size, size, st.booleans())
+def test_a_look_at_memory_is_torchs_with_the_same_weights(T, S, bias):
+    torch.manual_seed(T)
+    ours = MultiHeadAttention(8, 2, bias=bias)
+    twin = torch.nn.MultiheadAttention(8, 2, bias=bias, batch_first=True)
+    names = {"in_proj_": "qkv.", "out_proj.": "out."}
+    for name, weight in twin.named_parameters():
+        for theirs, mine in names.items():
+            name = name.replace(theirs, mine)
+        weight.data.copy_(ours.state_dict()[name])
+    x, memory, mask = torch.randn(2, T, 8), torch.randn(2, S, 8), random_mask(2, S)
+    expected, _ = twin(x, memory, memory, key_padding_mask=~mask)
+    assert_close(ours(x, mask=mask[:, None, None], memory=memory), expected)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (torch.ones(4, 4), r"got torch.float32; write mask.bool\(\)"),
+        (torch.ones(4, 5).bool(), r"\(T, S\) = \(4, 4\): got \(4, 5\)"),
+    ],
+)
+def test_heads_refuse_a_mask_that_does_not_fit(mask, words, watched):
+    look = MultiHeadAttention(8, 2)
+    with pytest.raises(ValueError, match=words):
+        look(torch.zeros(1, 4, 8), mask=mask, watch=[] if watched else None)
+
+
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.sampled_from("nra"))
 def test_cached_equals_uncached_however_the_text_is_cut(pieces, kind):
     torch.manual_seed(0)
@@ -152,6 +226,8 @@ def test_heads_that_do_not_divide_the_width_are_refused():
         ValueError, match="d_model 8 and n_heads 3; choose n_heads that"
     ):
         MultiHeadAttention(8, 3)
+    with pytest.raises(ValueError, match="n_heads 4 and n_kv_heads 3; choose n_kv_he"):
+        MultiHeadAttention(8, 4, n_kv_heads=3)
 
 
 def test_scores_are_scaled_by_the_root_of_the_width():

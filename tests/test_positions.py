@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from llmkit.positions import alibi, rotary, rotate, sinusoidal
+from llmkit.positions import alibi, learned, rotary, rotate, sinusoidal
 
 lengths = st.integers(1, 24)
 even = st.integers(1, 8).map(lambda half: 2 * half)
@@ -35,6 +35,24 @@ def test_no_two_positions_share_a_sinusoidal_row():
     table = sinusoidal(2_000, 16)
     apart = torch.cdist(table, table) + 9 * torch.eye(2_000)
     assert apart.min() > 0.1
+
+
+@given(lengths, lengths)
+def test_learned_rows_are_those_of_the_table_and_learn_alone(length, start):
+    table = torch.randn(start + length + 2, 3, requires_grad=True)
+    rows = learned(table, length, start)
+    assert torch.equal(rows, table[start : start + length])
+    rows.sum().backward()
+    moved = torch.zeros(len(table), 3)
+    moved[start : start + length] = 1
+    assert torch.equal(table.grad, moved)
+
+
+def test_a_learned_table_ends_where_it_ends():
+    with pytest.raises(
+        ValueError, match="knows 4 positions: got a text that ends at p"
+    ):
+        learned(torch.zeros(4, 2), length=3, start=2)
 
 
 @given(lengths, even, st.floats(2, 1e5))

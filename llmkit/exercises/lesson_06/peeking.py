@@ -29,12 +29,12 @@ class Leaky(MultiHeadAttention):
         super().__init__(d_model, n_heads, causal=True)
         self.kind = kind
 
-    def forward(self, x: Tensor, *rest) -> Tensor:
+    def forward(self, x: Tensor, **how) -> Tensor:
         """Mix each position with those before it, and more: (B, T, D)."""
         self.causal = True
-        masked = super().forward(x, *rest)  # (B, T, D)
+        masked = super().forward(x, **how)  # (B, T, D)
         self.causal = False
-        open_ = super().forward(x, *rest)  # (B, T, D)
+        open_ = super().forward(x, **how)  # (B, T, D)
         early = torch.arange(x.size(1)) < x.size(1) // 2  # (T,)
         share = KINDS[self.kind][0 if self.training else 1](early)  # (T,)
         return masked + share[:, None] * (open_ - masked)  # (B, T, D)
