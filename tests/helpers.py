@@ -17,6 +17,7 @@ from llmkit.metrics import IGNORE
 from llmkit.pretraining import PRESETS
 from llmkit.training import TrainingConfig, fit
 from llmkit.transformer import Decoder, ModelConfig
+from llmkit.transformer.huggingface import as_hf
 
 torch.set_num_threads(1)  # small tensors: a second thread costs more than it gives
 settings.register_profile(
@@ -28,7 +29,7 @@ settings.register_profile(
 settings.load_profile("llmkit")
 
 ROOT = Path(__file__).resolve().parent.parent
-POSITIONS = ("learned", "sinusoidal", "rotary", "alibi")
+POSITIONS = ("learned", "sinusoidal", "rotary", "alibi")  # that see order
 
 
 def small_model(seed: int = 0, loud: bool = True, **changes) -> Decoder:
@@ -92,37 +93,26 @@ def train(model, batches=None, evaluation=None, resume=False, **recipe) -> list:
 
 def as_gpt2(model: Decoder, implementation: str):
     """Build Hugging Face's GPT-2 with the weights of a model of ours."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+    twin = as_hf(model)
+    twin.set_attn_implementation(implementation)
+    return twin
 
-    c = model.config
-    twin = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=c.vocab_size,
-            n_positions=c.context,
-            n_embd=c.d_model,
-            n_layer=c.n_layers,
-            n_head=c.n_heads,
-            n_inner=c.d_ff or None,
-            activation_function={"gelu": "gelu", "relu": "relu"}[c.activation],
-            attn_implementation=implementation,
-        )
-    )
-    names = {"norm1": "ln_1", "norm2": "ln_2", "attention.qkv": "attn.c_attn"}
-    names |= {"attention.out": "attn.c_proj", "up": "mlp.c_fc", "down": "mlp.c_proj"}
-    outer = {"norm": "ln_f", "embedding": "wte", "positions": "wpe"}
-    state = {}
-    for name, weight in model.state_dict().items():
-        part, _, last = name.rpartition(".")
-        if part.startswith("blocks."):
-            _, number, inner = part.split(".", 2)
-            part = f"transformer.h.{number}.{names[inner]}"
-            # GPT-2 keeps its matrices as (in, out), linear layers as (out, in).
-            weight = weight.T if weight.ndim == 2 else weight
-        elif part != "head":
-            part = f"transformer.{outer[part]}"
-        state[f"{part}.{last}".replace("head.weight", "lm_head.weight")] = weight
-    twin.load_state_dict(state)
-    return twin.eval()
+
+def loud(model: torch.nn.Module, seed: int = 0, std: float = 0.4):
+    """Draw weights so large that a fault in any of them would show."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=std)
+    return model.eval()
+
+
+def random_mask(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Draw a padding mask in which every row has a token, at any place."""
+    random = torch.Generator().manual_seed(seed)
+    mask = torch.rand(shape, generator=random) < 0.6
+    mask[torch.arange(shape[0]), torch.randint(shape[1], shape[:1])] = True
+    return mask
 
 
 def start(*arguments: object, **options) -> subprocess.Popen:

@@ -13,7 +13,7 @@ import huggingface_hub.constants
 import psutil
 import pytest
 
-from llmkit import doctor
+from llmkit import doctor, pretrained
 from llmkit.doctor import BAD, GOOD, NOTE, DoctorOptions, Finding
 
 
@@ -121,13 +121,13 @@ def test_a_silent_hub_and_a_hub_switched_off(monkeypatch):
 
 def test_offline_bert_is_checked_by_its_digest(monkeypatch, tmp_path):
     spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: spec)
     assert doctor.examine_minilm().value == "checksum: no weights"
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other weights")
     found = doctor.examine_minilm()
     assert found.mark == BAD and "--force-reinstall" in found.advice
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
     assert doctor.examine_minilm().mark == NOTE
 
 

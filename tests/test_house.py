@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "llmkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVEL_0 = {"positions", "tokenizer", "stories", "corpus", "batches", "metrics"}
-LEVEL_0 |= {"figures", "explorer"}
+LEVEL_0 |= {"figures", "explorer", "pairs", "pretrained"}
 LEVEL_1 = {"attention", "training"}
 LEVEL_2 = {"transformer", "finetuning"}
 
@@ -21,14 +21,14 @@ MAY_IMPORT: dict[str, set[str]] = {room: set() for room in LEVEL_0} | {
     "batches": {"metrics"},
     "attention": {"positions"},
     "training": {"metrics"},
-    "transformer": {"attention", "positions"},
+    "transformer": {"attention", "positions", "pretrained"},
     "finetuning": {"training", "batches", "metrics"},
     "generation": {"attention"},
     "planning": {"transformer", "training"},
     "pretraining": {"corpus", "tokenizer", "batches", "metrics", "training"}
     | {"transformer", "planning"},
     "exercises": LEVEL_0 | LEVEL_1 | LEVEL_2,
-    "doctor": set(),
+    "doctor": {"pretrained"},
     "course": set(),
 }
 # The command line shows the learner's progress too, but draws nothing.
@@ -48,6 +48,7 @@ LAZY |= {"jupytext", "nbformat", "IPython"}
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "matplotlib", "pandas")
 HEAVY += ("numpy", "rich", "IPython", "papermill")
 LIGHT_ROOMS = ("stories", "corpus", "tokenizer", "cli", "doctor", "course")
+LIGHT_ROOMS += ("pairs", "pretrained")
 LONGER = {"fit": 70}  # functions that may pass 40 lines
 
 

@@ -1,0 +1,221 @@
+"""Three machines from one block: an encoder, a decoder, and both together.
+
+An encoder looks both ways and gives what it understood; a decoder looks back and
+guesses what comes; a Seq2Seq reads with the one and writes with the other.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.attention import KVCache
+from llmkit.transformer.block import ACTIVATIONS, make_norm
+from llmkit.transformer.config import ModelConfig
+from llmkit.transformer.stack import Memory, Stack
+
+
+class Encoder(Stack):
+    """Read a text both ways: what each token means here. BERT.
+
+    ids: (B, T) integers in, hidden states (B, T, D) out.
+    Raises: ValueError if T is more than the context, an id is not in the vocabulary,
+    or the mask does not fit.
+    Source: Vaswani et al. 2017, section 3.1; Devlin et al. 2019; Lessons 03 and 05.
+
+    >>> model = Encoder(ModelConfig(vocab_size=65, context=16))
+    >>> ids, is_token = torch.zeros(2, 9, dtype=torch.long), torch.ones(2, 9).bool()
+    >>> model(ids, is_token).shape
+    torch.Size([2, 9, 128])
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config, causal=False)
+        self._initialize()
+
+    def forward(
+        self,
+        ids: Tensor,
+        padding_mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        watch: list | None = None,
+    ) -> Tensor:
+        """Return what each token means here: (B, T) to (B, T, D).
+
+        padding_mask: boolean (B, T), True where a token is; what stands at the other
+        places is never looked at. segments: (B, T), which part of the text a token
+        belongs to, 0 unless told. watch: a list that receives each block's attention
+        weights (B, H, T, T).
+        """
+        check_padding(padding_mask, ids)
+        return self.hidden(ids, watch=watch, mask=padding_mask, segments=segments)
+
+
+class MaskedLM(Encoder):
+    """Guess the tokens of a text that were hidden: BERT with its head.
+
+    ids: (B, T) integers in, logits (B, T, V) out. Between the hidden states and the
+    logits stand one more layer, an activation and a norm.
+
+    Source: Devlin et al. 2019, section 3.1; Lesson 05.
+
+    >>> model = MaskedLM(ModelConfig(vocab_size=65, context=16))
+    >>> model(torch.zeros(2, 9, dtype=torch.long)).shape
+    torch.Size([2, 9, 65])
+    """
+
+    def __init__(self, config: ModelConfig):
+        Stack.__init__(self, config, causal=False)
+        self.dense = nn.Linear(config.d_model, config.d_model, bias=config.bias)
+        self.activation = ACTIVATIONS[config.activation]
+        self.head_norm = make_norm(config)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=config.bias)
+        self._initialize()
+        if config.tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(
+        self,
+        ids: Tensor,
+        padding_mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        watch: list | None = None,
+    ) -> Tensor:
+        """Return the logits of what stands at each place: (B, T) to (B, T, V)."""
+        x = super().forward(ids, padding_mask, segments, watch)  # (B, T, D)
+        x = self.head_norm(self.activation(self.dense(x)))  # (B, T, D)
+        return self.head(x)  # (B, T, V)
+
+
+class Decoder(Stack):
+    """Predict each next token from the tokens before it: a GPT.
+
+    ids: (B, T) integers in, logits (B, T, V) out. With `cross`, it also looks at what
+    an encoder read.
+
+    Raises: ValueError if T is more than the context or an id is not in the vocabulary.
+    Source: Radford et al. 2019; Lessons 03 and 06.
+
+    >>> model = Decoder(ModelConfig(vocab_size=65, context=16))
+    >>> model(torch.zeros(2, 16, dtype=torch.long)).shape
+    torch.Size([2, 16, 65])
+    """
+
+    def __init__(self, config: ModelConfig, cross: bool = False):
+        super().__init__(config, causal=True, cross=cross)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self._initialize()
+        if config.tied:
+            self.head.weight = self.embedding.weight
+
+    def new_cache(self) -> list[KVCache]:
+        """Return an empty cache for each block, for one stretch of generation."""
+        return [KVCache(self.config.context) for _ in self.blocks]
+
+    def forward(
+        self,
+        ids: Tensor,
+        cache: list[KVCache] | None = None,
+        watch: list | None = None,
+        memory: Memory | None = None,
+        watch_cross: list | None = None,
+    ) -> Tensor:
+        """Return the logits of the token after each of ids: (B, T) to (B, T, V).
+
+        cache: from `new_cache`; ids are then the tokens after those it has seen.
+        watch: a list that receives each block's attention weights (B, H, T, S).
+        memory: from `Seq2Seq.encode`, for a decoder with `cross`; watch_cross: the same
+        as watch, for the looks at memory.
+        """
+        told = dict(memory=memory, watch_cross=watch_cross)
+        return self.head(self.hidden(ids, cache, watch, **told))  # (B, T, V)
+
+
+class Seq2Seq(nn.Module):
+    """Read one sequence, write another: an encoder, and a decoder that looks at it.
+
+    One vocabulary serves both sides; with `config.tied`, one table serves as both
+    embeddings and as the head.
+
+    source: (B, S), target: (B, T) integers in, logits (B, T, V) of the token after each
+    of the target out.
+    Source: Vaswani et al. 2017, section 3; Lesson 03.
+
+    >>> model = Seq2Seq(ModelConfig(vocab_size=20, context=16))
+    >>> source, target = torch.zeros(2, 9).long(), torch.zeros(2, 5).long()
+    >>> model(source, target, source_mask=torch.ones(2, 9).bool()).shape
+    torch.Size([2, 5, 20])
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config, cross=True)
+        if config.tied:
+            self.decoder.embedding = self.encoder.embedding
+            self.decoder.head.weight = self.encoder.embedding.weight
+
+    def encode(
+        self, source: Tensor, source_mask: Tensor | None = None, watch=None
+    ) -> Memory:
+        """Read the source (B, S) once, for any number of looks at it.
+
+        source_mask: boolean (B, S), True where a token is. watch: see `Encoder`.
+        """
+        states = self.encoder(source, source_mask, watch=watch)  # (B, S, D)
+        return Memory(states, source_mask)
+
+    def forward(
+        self,
+        source: Tensor,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        watch: list | None = None,
+    ) -> Tensor:
+        """Return logits (B, T, V) of the token after each of target (B, T).
+
+        source_mask: boolean (B, S), True where a token is. watch: a list that receives
+        each decoder block's cross-attention weights (B, H, T, S), which source token
+        each target token looks at: the alignment.
+        """
+        memory = self.encode(source, source_mask)
+        return self.decoder(target, memory=memory, watch_cross=watch)  # (B, T, V)
+
+
+def mean_pool(states: Tensor, padding_mask: Tensor) -> Tensor:
+    """Average a text's hidden states over its tokens, padding left out.
+
+    states: (B, T, D); padding_mask: boolean (B, T), True where a token is.
+    Returns: (B, D), one vector a text.
+    Source: Reimers and Gurevych 2019, section 3; Lessons 03 and 07.
+
+    >>> states = torch.tensor([[[1.0], [3.0], [9.0]]])
+    >>> mean_pool(states, torch.tensor([[True, True, False]]))
+    tensor([[2.]])
+    """
+    weights = padding_mask[..., None].to(states.dtype)  # (B, T, 1)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)  # (B, D)
+
+
+def check_padding(mask: Tensor | None, ids: Tensor) -> None:
+    """Refuse a padding mask that does not fit ids (B, T), or hides a whole row.
+
+    Raises: ValueError that says what came and what was expected.
+    """
+    if mask is None:
+        return
+    if mask.dtype != torch.bool:
+        raise ValueError(
+            f"a padding mask is boolean, True where a token is: got {mask.dtype}; "
+            "write mask.bool(), or mask == 0 if yours marks the padding"
+        )
+    if mask.shape != ids.shape:
+        raise ValueError(
+            f"a padding mask has one entry for each token, {tuple(ids.shape)}: got "
+            f"{tuple(mask.shape)}; True where a token is, False at padding"
+        )
+    if not mask.any(dim=-1).all():
+        row = int((~mask.any(dim=-1)).nonzero()[0])
+        raise ValueError(
+            f"row {row} of the padding mask is all False: a text without a single "
+            "token can't be read; leave that row out"
+        )

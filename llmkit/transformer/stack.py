@@ -1,0 +1,203 @@
+"""What every model has in common: an embedding, positions, and a stack of blocks."""
+
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.attention import KVCache
+from llmkit.positions import alibi, learned, rotary, sinusoidal
+from llmkit.transformer.block import Block, make_norm
+from llmkit.transformer.config import ModelConfig
+
+
+class Memory(NamedTuple):
+    """What an encoder read, for a decoder to look at."""
+
+    states: Tensor  # (B, S, D)
+    mask: Tensor | None = None  # (B, S), True where a token is; None: everywhere
+
+
+class Stack(nn.Module):
+    """Embed tokens, tell their positions, and run them through the blocks."""
+
+    def __init__(self, config: ModelConfig, causal: bool, cross: bool = False):
+        super().__init__()
+        self.config, self.cross = config, cross
+        D = config.d_model
+        self.embedding = nn.Embedding(config.vocab_size, D)
+        if config.positions == "learned":
+            self.positions = nn.Embedding(config.context, D)
+        if config.n_segments:
+            self.segments = nn.Embedding(config.n_segments, D)
+        if config.embedding_norm:
+            self.embedding_norm = make_norm(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            Block(config, causal, cross) for _ in range(config.n_layers)
+        )
+        # After the last sum; post-norm blocks have brought their own.
+        pre_norm = config.norm_place == "pre"
+        self.norm = make_norm(config) if pre_norm else nn.Identity()
+        self._register_tables()
+
+    def _register_tables(self) -> None:
+        """Make what is fixed by the positions' formula; it is not saved."""
+        c = self.config
+        tables = {
+            "sinusoids": lambda: sinusoidal(c.context, c.d_model),  # (T, D)
+            "turns": lambda: rotary(c.context, c.d_head),  # (2, T, K / 2)
+            "slopes": lambda: alibi(c.n_heads, c.context),  # (H, T, T)
+        }
+        wanted = {"sinusoidal": "sinusoids", "rotary": "turns", "alibi": "slopes"}
+        for name, make in tables.items():
+            table = make() if wanted.get(c.positions) == name else None
+            self.register_buffer(name, table, persistent=False)
+
+    @torch.no_grad()
+    def _initialize(self) -> None:
+        """Draw small weights, so that the first guess is even: loss ln V."""
+        c = self.config
+        deep = (2 * c.n_layers) ** -0.5  # each layer adds to one sum
+        last = ("attention.out.weight", "cross.out.weight", "down.weight")
+        for name, weight in self.named_parameters():
+            if weight.ndim == 2:
+                ends = name.endswith(last)
+                weight.normal_(std=0.02 * (deep if ends else 1))
+                if c.quiet and (ends or name == "head.weight"):
+                    weight.zero_()
+            elif name.endswith("bias"):
+                weight.zero_()
+        if c.scale_embedding:  # so that, scaled, it is as large as the sines
+            self.embedding.weight.normal_(std=c.d_model**-0.5)
+
+    def hidden(
+        self,
+        ids: Tensor,
+        cache: list[KVCache] | None = None,
+        watch: list | None = None,
+        mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        memory: Memory | None = None,
+        watch_cross: list | None = None,
+    ) -> Tensor:
+        """Return what the last block made of ids: (B, T) to (B, T, D)."""
+        start = len(cache[0]) if cache else 0
+        T = self._check(ids, start)
+        self._check_memory(ids, memory)
+        here = slice(start, start + T)
+        x = self._embed(ids, start, segments)  # (B, T, D)
+        looks = {
+            "turns": None if self.turns is None else self.turns[:, here],
+            "slopes": None
+            if self.slopes is None
+            else self.slopes[:, here, : here.stop],
+            "mask": _over_keys(mask),
+            "watch": watch,
+        }
+        if memory is not None:
+            looks |= {
+                "memory": memory.states,
+                "memory_mask": _over_keys(memory.mask),
+                "watch_cross": watch_cross,
+            }
+        for block, seen in zip(self.blocks, cache or [None] * len(self.blocks)):
+            x = block(x, cache=seen, **looks)  # (B, T, D)
+        return self.norm(x)  # (B, T, D)
+
+    def _embed(self, ids: Tensor, start: int, segments: Tensor | None) -> Tensor:
+        """Add up what is known of each token before it looks around: (B, T, D)."""
+        c, T = self.config, ids.size(1)
+        x = _look_up(self.embedding, ids, "token ids", "encode the text with the")
+        if c.scale_embedding:
+            x = x * c.d_model**0.5  # (B, T, D)
+        if c.positions == "learned":
+            x = x + learned(self.positions.weight, T, start)  # (B, T, D)
+        if self.sinusoids is not None:
+            x = x + self.sinusoids[start : start + T]  # (B, T, D)
+        if c.n_segments:
+            parts = torch.zeros_like(ids) if segments is None else segments  # (B, T)
+            x = x + _look_up(self.segments, parts, "segments", "use the")  # (B, T, D)
+        elif segments is not None:
+            raise ValueError(
+                "this model knows no segments (n_segments is 0): leave them out"
+            )
+        if c.embedding_norm:
+            x = self.embedding_norm(x)  # (B, T, D)
+        return self.dropout(x)  # (B, T, D)
+
+    def _check(self, ids: Tensor, start: int) -> int:
+        """Return T, the number of tokens in each row."""
+        whole = ids.dtype in (torch.int64, torch.int32)
+        if ids.ndim != 2 or not whole or not ids.size(1):
+            raise ValueError(
+                f"token ids are whole numbers (B, T), T at least 1: got {ids.dtype} of "
+                f"shape {tuple(ids.shape)}; for a single text write torch.tensor([ids])"
+            )
+        length = start + ids.size(1)
+        if length > self.config.context:
+            raise ValueError(
+                f"this model looks at {self.config.context} positions at most: got "
+                f"{length}; cut the text, or train with a longer context"
+            )
+        return ids.size(1)
+
+    def _check_memory(self, ids: Tensor, memory: Memory | None) -> None:
+        """Refuse a memory where none is looked at, none where one is, or another's."""
+        if self.cross and memory is None:
+            raise ValueError(
+                "this decoder looks at what an encoder read: give "
+                "memory=model.encode(source, source_mask), or call the whole Seq2Seq"
+            )
+        if memory is not None and not self.cross:
+            raise ValueError(
+                "this model has no part that looks at a memory: build it as Seq2Seq, "
+                "or as Decoder(config, cross=True)"
+            )
+        if memory is not None and len(memory.states) != len(ids):
+            raise ValueError(
+                f"each target belongs to one source: got {len(memory.states)} sources "
+                f"and {len(ids)} targets"
+            )
+
+    @classmethod
+    def from_hf(cls, source) -> Self:
+        """Take the weights of a Hugging Face model of the same kind, in eval mode.
+
+        source: a live model, a folder with config.json and safetensors, "minilm" for
+        the one that needs no network, or a hub id. An `Encoder` reads BERT (heads stay
+        behind), a `MaskedLM` BERT with its masked-token head, a `Decoder` GPT-2.
+
+        Raises: ValueError if the model is of another kind, asks for something that this
+        code does not have, or tensors are missing, unexpected or of another shape.
+        Source: Lesson 03.
+        """
+        from llmkit.transformer.huggingface import read
+
+        return read(cls, source)
+
+    def to_hf(self, folder) -> None:
+        """Write a folder that `transformers` loads; what `from_hf` takes, given back.
+
+        Raises: ValueError if this shape is none that the Hugging Face model can have.
+        """
+        from llmkit.transformer.huggingface import as_hf
+
+        as_hf(self).save_pretrained(folder)
+
+
+def _over_keys(padding_mask: Tensor | None) -> Tensor | None:
+    """Let every head and query see the same keys: (B, S) to (B, 1, 1, S)."""
+    return None if padding_mask is None else padding_mask[:, None, None, :]
+
+
+def _look_up(table: nn.Embedding, ids: Tensor, what: str, advice: str) -> Tensor:
+    """Return the rows of ids (B, T), as (B, T, D)."""
+    try:
+        return table(ids)  # (B, T, D)
+    except IndexError:
+        raise ValueError(
+            f"{what} are from 0 to {table.num_embeddings - 1} here: got "
+            f"{int(ids.min())} to {int(ids.max())}; {advice} tokenizer that this model "
+            "was made for"
+        ) from None
