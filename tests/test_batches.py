@@ -1,5 +1,6 @@
 """Check what the model sees: each window once, and the right labels beside it."""
 
+import random
 from itertools import pairwise
 
 import helpers  # noqa: F401, its settings
@@ -8,7 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.batches import NextTokenBatches, evaluation_batches, next_token
+from llmkit.batches import (
+    NextTokenBatches,
+    PairBatches,
+    evaluation_batches,
+    next_token,
+)
 from llmkit.metrics import IGNORE
 
 END = 9  # the token that ends a document, where there are documents
@@ -139,3 +145,39 @@ def test_too_few_rows_for_one_batch_are_refused_in_words(boundary):
     words = f"needs 2 rows of 4 tokens and the text gives {rows}; use more text"
     with pytest.raises(ValueError, match=words):
         NextTokenBatches(ids, 4, batch_size=2, boundary=boundary)
+
+
+# Pairs
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 9))
+def test_pairs_come_each_once_an_epoch_padded_and_masked(n, batch_size, seed):
+    rng = random.Random(seed)
+    some = [
+        ([rng.randint(1, 9) for _ in range(rng.randint(1, 5))], [i + 1] * (i % 4))
+        for i in range(n)
+    ]
+    if n < batch_size:
+        with pytest.raises(ValueError, match=f"needs {batch_size} pairs and there are"):
+            PairBatches(some, batch_size, 0)
+        return
+    batches = PairBatches(some, batch_size, 0, seed)
+    seen = []
+    for step in range(len(batches)):
+        (source, target, mask), labels = batches[step]
+        assert source.shape == mask.shape and target.shape == labels.shape
+        for row in zip(source, mask, target, labels):
+            words, is_token, given, asked = row
+            length = int(is_token.sum())
+            assert is_token[:length].all() and (words[length:] == 0).all()
+            answer = asked[asked != IGNORE].tolist()
+            assert answer[-1] == 0  # when to stop
+            assert given[: len(answer)].tolist() == [0, *answer[:-1]]
+            seen.append((words[:length].tolist(), answer[:-1]))
+        assert torch.equal(
+            batches[step][0][0], PairBatches(some, batch_size, 0, seed)[step][0][0]
+        )
+    assert len(seen) == len(batches) * batch_size
+    left = list(some)
+    for pair in seen:
+        left.remove(pair)  # raises where one came twice

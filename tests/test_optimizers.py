@@ -84,7 +84,7 @@ def test_a_fused_matrix_moves_as_three_matrices_would():
     with torch.no_grad():
         for layer, part in zip(three, fused.weight.chunk(3)):
             layer.weight.copy_(part)
-    together = Muon([{"params": list(fused.parameters()), "parts": 3}], lr=0.1)
+    together = Muon([{"params": list(fused.parameters()), "fused": True}], lr=0.1)
     apart = Muon([{"params": list(three.parameters())}], lr=0.1)
     for seed in range(3):
         fake_gradients(fused, seed)
@@ -125,7 +125,7 @@ def test_only_matrices_decay_and_each_group_has_its_own_rate():
         steps=1, optimizer="muon", weight_decay=0.1, head_rate=0.5, learning_rate=0.2
     )
     muon, adamw = make_optimizers(small_model(tied=False), config)
-    assert [g["parts"] for g in muon.param_groups] == [3, 1]
+    assert [g["fused"] for g in muon.param_groups] == [True, False]
     assert {g["peak"] for g in muon.param_groups} == {0.04}
     vectors = {g["params"][0].ndim < 2: g["weight_decay"] for g in adamw.param_groups}
     assert vectors == {True: 0.0, False: 0.1}

@@ -12,6 +12,7 @@ from torch import nn
 from llmkit.batches import NextTokenBatches, evaluation_batches
 from llmkit.metrics import IGNORE, token_loss
 from llmkit.training import TrainingConfig, best_precision, evaluate, fit, loop, rate
+from llmkit.transformer import Decoder, ModelConfig
 
 OPTIMIZERS = ("adamw", "muon")
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -164,7 +165,7 @@ def test_each_fit_has_its_own_precision_and_hands_the_model_back_as_it_came():
     for precision, dtype in [
         ("fp32", torch.float32),
         ("bf16", torch.bfloat16),
-        ("auto", torch.bfloat16 if best_precision() == "bf16" else torch.float32),
+        ("auto", torch.bfloat16 if best_precision(model) == "bf16" else torch.float32),
         ("bf16", torch.bfloat16),
     ]:
         steps = train(model, precision=precision, steps=1)
@@ -182,3 +183,11 @@ def test_precision_is_what_pays_on_the_device(cuda, amx, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (cuda, 0))
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     assert best_precision() == expected
+
+
+def test_on_a_cpu_with_amx_narrow_layers_stay_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    with torch.device("meta"):
+        shapes = {w: Decoder(ModelConfig(65, d_model=w)) for w in (128, 256)}
+    assert [best_precision(model) for model in shapes.values()] == ["no", "bf16"]

@@ -23,6 +23,8 @@ from llmkit.training.checkpoints import load_latest, save_checkpoint
 from llmkit.training.optimizers import make_optimizers
 from llmkit.training.schedule import TrainingConfig, progress, rate
 
+WIDE = 256  # numbers a token from which bfloat16 pays on a CPU with AMX
+
 
 @dataclass(frozen=True)
 class Step:
@@ -38,15 +40,18 @@ class Step:
     note: str = ""  # what the reader should know, such as a damaged checkpoint
 
 
-def best_precision() -> str:
+def best_precision(model: nn.Module | None = None) -> str:
     """Return the mixed precision that pays on this device: "bf16" or "no".
 
-    bfloat16 is fast on GPUs from Ampere on and on CPUs with AMX; elsewhere it is
-    emulated, and slower than float32.
+    bfloat16 is fast on GPUs from Ampere on, and on CPUs with AMX where the model's
+    layers are wide (narrow ones spend more on converting than they save); elsewhere it
+    is emulated, and slower than float32. Measured in benchmarks/RESULTS.md.
     """
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "no"
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "no"
+    layers = [m for m in (model or nn.Module()).modules() if isinstance(m, nn.Linear)]
+    widest = max((min(m.weight.shape) for m in layers), default=WIDE)
+    return "bf16" if torch.cpu._is_amx_tile_supported() and widest >= WIDE else "no"
 
 
 def fit(
@@ -59,8 +64,10 @@ def fit(
     """Train the model, yielding a `Step` after each update of its weights.
 
     batches: ``batches[i]`` is the batch of step i, (inputs, labels), the same in every
-    process; each process takes its share of the rows. evaluation: a list of such
-    batches, gone through whole. resume: go on from the latest checkpoint in config.out.
+    process; each process takes its share of the rows. Inputs are one tensor, or a tuple
+    of those that the model is called with, such as (ids, padding_mask). evaluation: a
+    list of such batches, gone through whole. resume: go on from the latest checkpoint
+    in config.out.
 
     The loss is a sum over labels divided by their count in the whole batch. So neither
     accumulation nor more processes change it, however uneven their shares are.
@@ -77,7 +84,7 @@ def fit(
     >>> losses[-1] < losses[0]
     True
     """
-    accelerator = _accelerator(config.precision)
+    accelerator = _accelerator(config.precision, model)
     optimizers = make_optimizers(model, config)
     torch.manual_seed(config.seed + accelerator.process_index)
     state, damage = {}, []
@@ -129,9 +136,9 @@ def fit(
         vars(bare).pop("_is_accelerate_prepared", None)
 
 
-def _accelerator(precision: str) -> Accelerator:
+def _accelerator(precision: str, model: nn.Module) -> Accelerator:
     """Start accelerate anew: it would keep the precision of its first start."""
-    wanted = {"auto": best_precision(), "fp32": "no", "bf16": "bf16"}[precision]
+    wanted = {"auto": best_precision(model), "fp32": "no", "bf16": "bf16"}[precision]
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=wanted)
 
@@ -140,22 +147,22 @@ def _step(accelerator, model, optimizers, batch, config, share) -> tuple[float, 
     """Make one update; return the batch's mean loss and its number of labels."""
     pieces = accelerator.num_processes * config.accumulation
     inputs, labels = batch
-    if len(inputs) < pieces:
+    if len(labels) < pieces:
         raise ValueError(
-            f"a batch of {len(inputs)} rows can't be shared among "
+            f"a batch of {len(labels)} rows can't be shared among "
             f"{accelerator.num_processes} processes × {config.accumulation} "
             "accumulation steps; use a larger batch"
         )
     count = int((labels != IGNORE).sum())  # of all processes: each sees the batch
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    shares = list(zip(inputs.tensor_split(pieces), labels.tensor_split(pieces)))[mine]
+    columns = (x.tensor_split(pieces) for x in (*_as_tuple(inputs), labels))
+    shares = list(zip(*columns))[mine]
     total = torch.zeros((), device=accelerator.device)
-    for i, (x, y) in enumerate(shares):
+    for i, share_of_rows in enumerate(shares):
+        *x, y = (column.to(accelerator.device) for column in share_of_rows)
         last = i == len(shares) - 1
         with nullcontext() if last else accelerator.no_sync(model):
-            loss_sum, _ = token_loss(
-                model(x.to(accelerator.device)), y.to(accelerator.device)
-            )
+            loss_sum, _ = token_loss(model(*x), y)
             # Processes average their gradients; a sum over all of them is wanted.
             accelerator.backward(loss_sum * accelerator.num_processes / max(count, 1))
             total += loss_sum.detach()
@@ -185,12 +192,18 @@ def evaluate(model: nn.Module, batches: Sequence, accelerator=None) -> float:
     was_training = model.training
     model.eval()
     for inputs, labels in batches[rank::size]:
-        loss_sum, count = token_loss(model(inputs.to(device)), labels.to(device))
+        x = (column.to(device) for column in _as_tuple(inputs))
+        loss_sum, count = token_loss(model(*x), labels.to(device))
         sums += torch.stack([loss_sum.to(exact), count.to(exact)])
     if accelerator:
         sums = accelerator.reduce(sums)
     model.train(was_training)
     return float(sums[0] / sums[1])
+
+
+def _as_tuple(inputs) -> tuple:
+    """Return what the model is called with."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
 
 
 def _middle(config: TrainingConfig, done: float) -> float:

@@ -45,14 +45,15 @@ class Muon(torch.optim.Optimizer):
     that rare directions learn as fast as common ones. Matrices of one shape go through
     `orthogonalize` together. It works in float32 throughout.
 
-    groups: from `parameter_groups`; each matrix counts as ``parts`` matrices stacked
-    by rows (3 for a fused query-key-value matrix).
+    groups: from `parameter_groups`; with ``fused``, a matrix is three stacked by rows:
+    D rows of queries, and the rest half keys, half values.
     Source: Jordan et al. 2024; scale by shape: Bernstein 2025; Lesson 06.
     """
 
     def __init__(self, groups, lr: float, momentum=0.95, weight_decay=0.0):
         super().__init__(
-            groups, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, parts=1)
+            groups,
+            dict(lr=lr, momentum=momentum, weight_decay=weight_decay, fused=False),
         )
 
     @torch.no_grad()
@@ -80,7 +81,10 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(gradient)
         average = state["momentum"].lerp_(gradient, 1 - group["momentum"])
         ahead = gradient.lerp(average, group["momentum"])
-        yield from zip(weight.chunk(group["parts"]), ahead.chunk(group["parts"]))
+        rows, D = weight.shape
+        keys = (rows - D) // 2  # fewer than D where heads share their keys
+        parts = [D, keys, keys] if group["fused"] else [rows]
+        yield from zip(weight.split(parts), ahead.split(parts))
 
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -124,8 +128,8 @@ def make_optimizers(model: nn.Module, config) -> list[torch.optim.Optimizer]:
     optimizers = []
     if config.optimizer == "muon":
         groups = [
-            {"params": matrices["fused"], "parts": 3},
-            {"params": matrices["matrices"], "parts": 1},
+            {"params": matrices["fused"], "fused": True},
+            {"params": matrices["matrices"], "fused": False},
         ]
         groups = [group for group in groups if group["params"]]
         if groups:
