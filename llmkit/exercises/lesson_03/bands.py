@@ -40,7 +40,7 @@ def _bands(lost, kept, gain, dates, seconds) -> dict[str, Band]:
 
 
 BANDS = {
-    "smoke": _bands(lost=0.1, kept=0.3, gain=0.0, dates=0.0, seconds=240),
-    "cpu": _bands(lost=0.1, kept=0.3, gain=0.0, dates=0.97, seconds=900),
-    "gpu": _bands(lost=0.1, kept=0.3, gain=0.0, dates=0.97, seconds=900),
+    "smoke": _bands(lost=1e-3, kept=0.5, gain=0.3, dates=0.0, seconds=240),
+    "cpu": _bands(lost=1e-3, kept=0.5, gain=1.5, dates=0.97, seconds=900),
+    "gpu": _bands(lost=1e-3, kept=0.5, gain=1.5, dates=0.97, seconds=900),
 }
