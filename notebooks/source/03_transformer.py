@@ -775,6 +775,10 @@ shape = ModelConfig.preset("modern", vocab_size=letters.vocab_size, **size)
 writer = Seq2Seq(shape)
 print(f"{sum(w.numel() for w in writer.parameters()):,} parameters")
 
+# %% [markdown]
+# The same loop, the same loss. Each batch holds sources, the answers so far
+# and a mask of the sources' padding; the labels are the next characters.
+
 # %%
 recipe = dict(optimizer="muon", muon_rate=0.02, learning_rate=0.01)
 steps = for_profile(profile, smoke=40, cpu=300, gpu=600)
