@@ -67,7 +67,8 @@ def generate(
     memory: what the decoder of a `Seq2Seq` looks at, from its `encode`.
 
     Yields: (B,) token ids, `max_new_tokens` times.
-    Raises: ValueError if the prompt is empty or a setting is out of its range.
+    Raises: ValueError if the model is no decoder, the prompt is empty or a setting is
+    out of its range.
 
     >>> from llmkit.transformer import Decoder, ModelConfig
     >>> model = Decoder(ModelConfig(vocab_size=9, context=8))
@@ -76,6 +77,11 @@ def generate(
     (3, torch.Size([1]))
     """
     _check(temperature, top_k, top_p)
+    if not hasattr(model, "new_cache"):
+        raise ValueError(
+            f"only a decoder continues a text: got {type(model).__name__}; of a "
+            "Seq2Seq give model.decoder, and memory=model.encode(source)"
+        )
     if ids.ndim != 2 or ids.size(1) < 1:
         raise ValueError(
             f"a prompt is (B, T) with at least one token: got {tuple(ids.shape)}; "

@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
-from helpers import POSITIONS, as_gpt2, random_ids, small_model
+from helpers import POSITIONS, as_gpt2, loud, random_ids, random_mask, small_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from llmkit.generation import generate, next_token_probabilities
+from llmkit.transformer import Encoder, Seq2Seq
 
 score = st.integers(-80, 80).map(lambda n: n / 4)  # far enough apart to be ranked
 scores = st.lists(score, min_size=1, max_size=12, unique=True)
@@ -188,3 +189,24 @@ def test_a_setting_out_of_its_range_is_refused_in_words(settings, words):
 def test_a_prompt_without_tokens_is_refused_in_words(shape):
     with pytest.raises(ValueError, match=r"at least one token: got \(.*begin with the"):
         next(generate(small_model(), random_ids(*shape), 3))
+
+
+def test_only_a_decoder_continues_a_text():
+    config = small_model().config
+    for model in (Encoder(config), Seq2Seq(config)):
+        with pytest.raises(ValueError, match="got .*; of a Seq2Seq give model.decoder"):
+            next(generate(model, random_ids(1, 2), 1))
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@each_kind
+def test_a_seq2seq_writes_what_its_logits_say(positions, cache):
+    model = loud(Seq2Seq(small_model(positions=positions).config))
+    source, mask = random_ids(3, 6), random_mask(3, 6)
+    text = random_ids(3, 1, seed=1)
+    memory = model.encode(source, mask)
+    told = continued(model.decoder, text, 7, temperature=0, cache=cache, memory=memory)
+    for _ in range(7):
+        best = model(source, text, mask)[:, -1].argmax(dim=-1)
+        text = torch.cat([text, best[:, None]], dim=1)
+    assert torch.equal(told, text[:, 1:])

@@ -152,14 +152,47 @@ def mime_types(code: list) -> set[str]:
 
 # It runs
 
+RECORD = """
+from llmkit import figures
+played, really_play = [], figures.play
+def play(draw, **controls):
+    played.append((draw, controls))
+    really_play(draw, **controls)
+figures.play = play
+"""
+TRY = """
+def try_all(draw, controls):
+    first = {name: control.value for name, control in controls.items()}
+    for name, control in controls.items():
+        ends = getattr(control, "options", None) or (control.min, control.max)
+        for value in ends:
+            picture = draw(**first | {name: value})
+            assert "<img" in picture._repr_html_() and len(picture.alt) > 10, name
+for draw, controls in played:
+    try_all(draw, controls)
+"""
+
+
+def with_every_control_tried(source: Path, folder: Path) -> Path:
+    """Copy a lesson, with a last cell that draws at the ends of every control."""
+    book, lesson = built(source), folder / f"{source.stem}.ipynb"
+    count = sum(cell.source.count("figures.play(") for cell in book.cells)
+    first = [c.cell_type for c in book.cells].index("code") + 1  # after parameters
+    book.cells.insert(first, nbformat.v4.new_code_cell(RECORD))
+    last = f"assert len(played) == {count}\n{TRY}"
+    book.cells.append(nbformat.v4.new_code_cell(last))
+    nbformat.write(book, lesson)
+    return lesson
+
 
 @pytest.mark.slow
 @pytest.mark.lesson
 @pytest.mark.process
 @every_lesson
 def test_the_lesson_runs_in_profile_smoke(source, tmp_path):
-    lesson = FOLDER / f"{source.stem}.ipynb"
-    outcome = execution.execute(lesson, tmp_path / lesson.name, {"profile": "smoke"})
+    lesson = with_every_control_tried(source, tmp_path)
+    out, smoke = tmp_path / "out" / lesson.name, {"profile": "smoke"}
+    outcome = execution.execute(lesson, out, smoke, folder=FOLDER)
     assert outcome.problems == []
     assert [band["profile"] for band in outcome.bands] == ["smoke"]
     assert sum(outcome.checks.values()) >= 3
