@@ -1,4 +1,4 @@
-"""Open JupyterLab, run lesson 01, drag a slider, and see the picture change."""
+"""Open JupyterLab, run lessons, move their controls, and see the picture change."""
 
 import json
 import os
@@ -15,6 +15,8 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 TOKEN = "a-token-for-this-test"
+QUICK = ("02_positions", "03_transformer")
+SLIDERS = ("01_attention", "02_positions")  # lesson 03 has lists to choose from
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
@@ -23,6 +25,12 @@ def lab(tmp_path_factory):
     """Serve a copy of the lessons; give the address."""
     root = tmp_path_factory.mktemp("a learner")
     shutil.copytree(NOTEBOOKS, root / "notebooks")
+    for name in QUICK:  # these train for a minute; the controls are the same
+        path = root / "notebooks" / f"{name}.ipynb"
+        text = path.read_text("utf-8")
+        quick = text.replace('profile = \\"cpu\\"', 'profile = \\"smoke\\"', 1)
+        assert quick != text
+        path.write_text(quick, "utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -77,22 +85,30 @@ def _wait_for(address: str, log: Path) -> None:
     raise TimeoutError(f"JupyterLab did not answer:\n{log.read_text()[-2000:]}")
 
 
-@pytest.fixture(scope="module")
-def lesson(lab, browser):
-    """Open lesson 01 and choose Run All, as a learner does."""
+@pytest.fixture(scope="module", params=["01_attention", *QUICK])
+def lesson(lab, browser, request):
+    """Open a lesson and choose Run All, as a learner does."""
     page = browser.new_page(viewport={"width": 1200, "height": 900})
-    page.errors = []
+    page.errors, page.lesson = [], request.param
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.goto(f"{lab}/lab/tree/notebooks/01_attention.ipynb?token={TOKEN}")
+    page.set_default_timeout(120_000)
+    # reset: or the tab of the lesson before would be there too
+    page.goto(f"{lab}/lab/tree/notebooks/{request.param}.ipynb?reset&token={TOKEN}")
     page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
     page.evaluate(
         """async () => {
             const panel = window.jupyterapp.shell.currentWidget;
             await panel.sessionContext.ready;
             await window.jupyterapp.commands.execute('notebook:run-all-cells');
+            const {content} = panel;  // a long notebook draws only what is in sight
+            const text = cell => cell.model.sharedModel.source;
+            const plays = cell => text(cell).includes('figures.play(');
+            content.activeCellIndex = content.widgets.findIndex(plays);
+            await content.scrollToItem(content.activeCellIndex, 'center');
         }"""
     )
-    return page
+    yield page
+    page.close()
 
 
 def cells(page) -> list[dict]:
@@ -113,6 +129,17 @@ def test_run_all_reaches_the_end(lesson):
     assert all(cell["execution_count"] for cell in code if "".join(cell["source"]))
 
 
+def changed(lesson, picture, before: str) -> None:
+    """Wait until a picture is another one; it must still say what it shows."""
+    lesson.wait_for_function(
+        "before => document.querySelector('.jupyter-widgets img').src !== before",
+        arg=before,
+        timeout=20_000,
+    )
+    assert re.search(r"\w", picture.get_attribute("alt"))
+
+
+@pytest.mark.parametrize("lesson", SLIDERS, indirect=True)
 def test_a_dragged_slider_changes_the_picture(lesson):
     handle = lesson.locator(".noUi-handle").first
     handle.scroll_into_view_if_needed()
@@ -124,16 +151,17 @@ def test_a_dragged_slider_changes_the_picture(lesson):
     lesson.mouse.down()
     lesson.mouse.move(x + 90, y, steps=6)
     lesson.mouse.up()
-    lesson.wait_for_function(
-        "before => document.querySelector('.jupyter-widgets img').src !== before",
-        arg=before,
-        timeout=20_000,
-    )
-    assert re.search(r"\w", picture.get_attribute("alt"))
+    changed(lesson, picture, before)
+    look(lesson, picture)
+
+
+def look(lesson, picture) -> None:
+    """Keep a screenshot, for whoever wants to look at it."""
     picture.scroll_into_view_if_needed()
-    lesson.screenshot(path=NOTEBOOKS.parent / "build" / "slider.png")  # to look at
+    lesson.screenshot(path=NOTEBOOKS.parent / "build" / f"{lesson.lesson}.png")
 
 
+@pytest.mark.parametrize("lesson", SLIDERS, indirect=True)
 def test_the_keyboard_moves_the_slider(lesson):
     handle = lesson.locator(".noUi-handle").first
     picture = lesson.locator(".jupyter-widgets img").first
@@ -141,10 +169,17 @@ def test_the_keyboard_moves_the_slider(lesson):
     handle.focus()
     for _ in range(4):
         lesson.keyboard.press("ArrowLeft")
-    lesson.wait_for_function(
-        "before => document.querySelector('.jupyter-widgets img').src !== before",
-        arg=before,
-        timeout=20_000,
-    )
+    changed(lesson, picture, before)
     assert handle.get_attribute("aria-valuenow") != value
+    assert not lesson.errors
+
+
+def test_a_choice_from_a_list_changes_the_picture(lesson):
+    chooser = lesson.locator(".widget-dropdown select").first
+    picture = lesson.locator(".jupyter-widgets img").first
+    before = picture.get_attribute("src")
+    chooser.scroll_into_view_if_needed()
+    chooser.select_option(index=1)
+    changed(lesson, picture, before)
+    look(lesson, picture)
     assert not lesson.errors

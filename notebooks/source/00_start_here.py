@@ -262,7 +262,7 @@ print(f"left to learn:          {val_loss / floor - 1:.1%}")
 # character, and look at the formula above.
 
 # %%
-from llmkit.exercises import check, hint, predict
+from llmkit.exercises import check, hint, predict, solution
 from llmkit.tokenizer import CharTokenizer
 
 letters = CharTokenizer.train(text)

@@ -42,7 +42,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from llmkit import figures
-from llmkit.exercises import band, check, for_profile, predict, quiz
+from llmkit.exercises import (
+    band,
+    check,
+    for_profile,
+    hint,
+    predict,
+    quiz,
+    solution,
+)
 
 torch.set_num_threads(1)  # small sums: a second thread only gets in the way
 random = torch.Generator().manual_seed(seed)

@@ -40,7 +40,15 @@ import torch
 
 from llmkit import figures
 from llmkit.batches import NextTokenBatches, evaluation_batches, next_token
-from llmkit.exercises import band, check, for_profile, predict, quiz
+from llmkit.exercises import (
+    band,
+    check,
+    for_profile,
+    hint,
+    predict,
+    quiz,
+    solution,
+)
 from llmkit.metrics import bits_per_byte, perplexity, token_loss
 from llmkit.tokenizer import CharTokenizer, WordTokenizer
 

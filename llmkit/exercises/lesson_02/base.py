@@ -8,7 +8,7 @@ WIDTH, WINDOW = 16, 64  # K, the width of a head, and the length of a text
 
 
 def full_turns(base: float) -> int:
-    """Count the pairs that go all the way round within the window.
+    """Count the dials that go all the way round within the window.
 
     >>> full_turns(10_000)
     3
@@ -33,7 +33,9 @@ BASES = Exercise(
         "100 = 10² it says 2 i / 8 ≤ 1. Count i = 0 too.",
     ),
     solution=ROUND,
-    why="The first hand is as fast whatever the base; a smaller base slows the others "
+    why="In 64 positions a dial goes round if ω_i is at least 2π/64 ≈ 0.098: with base "
+    "10,000 that holds for i = 0, 1, 2, with base 100 for i = 0 to 4. The first "
+    "hand is as fast whatever the base; a smaller base slows the others "
     "down less, so that more of them go round, and fewer are slow enough to tell the "
     "two ends of a long text apart.",
     wrong=(
@@ -44,7 +46,7 @@ BASES = Exercise(
         ),
         Wrong(
             [n - 1 for n in ROUND],
-            "It looks like you left out pair 0, the fastest: i counts from 0, and "
+            "It looks like you left out dial 0, the fastest: i counts from 0, and "
             "base⁰ = 1 radian at each position.",
         ),
         Wrong(
@@ -55,12 +57,17 @@ BASES = Exercise(
         Wrong(
             [8, 8],
             "It looks like you let every dial go round: the slow ones hardly move. "
-            "The slowest needs thousands of positions with base 10,000.",
+            "The slowest needs nearly 20,000 positions with base 10,000.",
         ),
         Wrong(
             [ROUND[0], ROUND[0]],
-            "It looks like you think that the base changes nothing here: only pair 0 "
+            "It looks like you think that the base changes nothing here: only dial 0 "
             "has the same speed with every base.",
+        ),
+        Wrong(
+            [10, 10],
+            "It looks like you counted the rounds of dial 0: how many of the eight "
+            "dials go round is the question.",
         ),
         Wrong(
             [5, 8],

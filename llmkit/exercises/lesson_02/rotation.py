@@ -84,11 +84,13 @@ def halves_swapped(x, turns):
     return torch.cat(_turned(x, turns)[::-1], dim=-1)
 
 
-def added(x, turns):
-    """It looks like you add cosines and sines to x: that is how sinusoids are told to
-    an embedding. Rotary positions multiply: they turn.
+def overwritten(x, turns):
+    """It looks like the new a goes into the new b: both lines of the formula mean the
+    old a and b. Give the new ones names of their own.
     """
-    return x + torch.cat([turns[0], turns[1]], dim=-1)
+    (cos, sin), (a, b) = turns, x.chunk(2, dim=-1)
+    a = a * cos - b * sin
+    return torch.cat([a, a * sin + b * cos], dim=-1)
 
 
 def _turned(x, turns):
@@ -119,6 +121,6 @@ ROTATE = Exercise(
         no_minus,
         no_crossing,
         halves_swapped,
-        added,
+        overwritten,
     ),
 )

@@ -72,11 +72,11 @@ def inverted(length, d_model, base):
     return _alternate(_angles(length, d_model, 1 / base))
 
 
-def from_one(length, d_model, base):
-    """It looks like you count positions from 1: the first word stands at 0, where all
-    sines are 0 and all cosines 1.
+def doubled_exponent(length, d_model, base):
+    """It looks like your i counts 0, 2, 4 … and is doubled once more: `arange(0, D, 2)`
+    is 2i already, so the exponent is -that / D.
     """
-    return _alternate(_angles(length + 1, d_model, base)[1:])
+    return _alternate(_angles(length, d_model, base**2))
 
 
 def cosine_first(length, d_model, base):
@@ -125,7 +125,7 @@ SINUSOIDAL = Exercise(
         half_the_exponent,
         frequency_of_its_own,
         inverted,
-        from_one,
+        doubled_exponent,
         cosine_first,
         always_ten_thousand,
     ),

@@ -126,8 +126,8 @@ TURNED_VALUES = Exercise(
     hints=(
         "The weights are right, so look at what happens to the values on their way "
         "home. Which of the three has a dot product that takes the difference?",
-        "Turn q and k with `rotate(…, turns)`, give v to `attend` as it is, and return "
-        "the first of the two things that `attend` returns.",
+        "Turn q and k with `turn(…, turns)`, give v to `attention` as it is, and "
+        "return the first of the two things that `attention` returns.",
     ),
     solution=look_in_order,
     why="Two turned vectors meet in a dot product, and only the difference is left. A "

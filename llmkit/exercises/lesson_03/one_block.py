@@ -45,6 +45,9 @@ class Look(nn.Module):
         super().__init__()
         self.inner = nn.MultiheadAttention(d_model, n_heads, batch_first=True)
 
+    def __repr__(self) -> str:
+        return "causal attention"
+
     def forward(self, x: Tensor) -> Tensor:
         """Mix each position with those before it."""
         return self.inner(x, x, x, attn_mask=_future(x), need_weights=False)[0]
@@ -120,15 +123,6 @@ def no_residual_at_look(ids, p, look):
     return _guess(x + _think(p.norm2(x), p), p)
 
 
-def no_residual_at_think(ids, p, look):
-    """It looks like what the MLP makes replaces x: it is added too, or the sum would
-    end here (`x = x + down(…)`).
-    """
-    x = _embed(ids, p)
-    x = x + look(p.norm1(x))
-    return _guess(_think(p.norm2(x), p), p)
-
-
 def norm_after_the_sum(ids, p, look):
     """It looks like your norms come after the sum, as in 2017 (post-norm): here a part
     reads a normed copy of x, and its answer is added to x as it was (pre-norm).
@@ -166,12 +160,24 @@ def no_last_norm(ids, p, look):
     return (x + _think(p.norm2(x), p)) @ p.table.T
 
 
-def both_at_once(ids, p, look):
-    """It looks like your MLP reads the x of before attention: it is to think about what
-    was found, so x must have its new value by then.
+def mlp_reads_x(ids, p, look):
+    """It looks like your MLP reads x itself: it reads `p.norm2(x)`, whatever size x has
+    grown to.
     """
     x = _embed(ids, p)
-    return _guess(x + look(p.norm1(x)) + _think(p.norm2(x), p), p)
+    x = x + look(p.norm1(x))
+    return _guess(x + _think(x, p), p)
+
+
+def norm_over_time(ids, p, look):
+    """It looks like your norm runs over time: mean and spread are those of the D
+    numbers of one token (`dim=-1`). Over time, a token's size would depend on words
+    that come after it.
+    """
+    x = _embed(ids, p)
+    x = x + look(_over_time(x, p.norm1))
+    x = x + _think(_over_time(x, p.norm2), p)
+    return _over_time(x, p.norm) @ p.table.T
 
 
 def head_of_places(ids, p, look):
@@ -185,6 +191,12 @@ def head_of_places(ids, p, look):
 
 def _embed(ids, p):
     return p.table[ids] + p.places[: ids.size(1)]  # (B, T, D)
+
+
+def _over_time(x, layer):
+    centred = x - x.mean(dim=1, keepdim=True)  # (B, T, D)
+    spread = (centred.square().mean(dim=1, keepdim=True) + layer.eps).sqrt()
+    return layer.weight * centred / spread + layer.bias  # (B, T, D)
 
 
 def _think(x, p):
@@ -214,12 +226,12 @@ TINY_GPT = Exercise(
     why="A larger GPT has the two lines in the middle 12 or 96 times.",
     wrong=mistakes(
         no_residual_at_look,
-        no_residual_at_think,
         norm_after_the_sum,
         places_after_the_norm,
         residual_of_the_normed,
         no_last_norm,
-        both_at_once,
+        mlp_reads_x,
+        norm_over_time,
         head_of_places,
     ),
 )

@@ -74,14 +74,15 @@ SIZE = Exercise(
             "and narrows again, so each of the two has 4 · D².",
         ),
         Wrong(
-            12 * D**2 + TABLES,
-            "It looks like you counted one block: there are 12, and each has weights "
-            "of its own.",
+            117e6,
+            "117 million is the number that is often quoted for this model. Count it: "
+            "four matrices in attention, two in the MLP, two tables.",
+            like=lambda n: n in (117, 117e6),
         ),
         Wrong(
             124.0,
             "It looks like you count in millions: give the whole number, such as 7e6.",
-            like=lambda n: 0 < n < 1000,
+            like=lambda n: 120 < n < 128,
         ),
     ),
 )

@@ -99,7 +99,7 @@ WIRING = Exercise(
     solution=FAULT,
     why="Where the norm comes after the sum, all that the blocks before have added is "
     "divided by its own size. On the way back the gradient is divided by it too, so "
-    "that the blocks before the fault hear less.",
+    "that the blocks before the fault hear less than they would without it.",
     wrong=(
         Wrong(
             lambda truth: truth + 1,
@@ -121,8 +121,8 @@ WIRING = Exercise(
         ),
         Wrong(
             0,
-            "That is the first block: the stream is small there as nothing has been "
-            "added yet, and the gradient is large as all of it arrives. Look for a "
+            "That is the first block: the stream is small there as only one block has "
+            "added to it, and the gradient is large as all of it arrives. Look for a "
             "jump from one block to the next.",
         ),
         Wrong(
