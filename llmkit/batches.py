@@ -126,6 +126,8 @@ class PairBatches:
     seed: int = 0  # another seed, another order
 
     def __post_init__(self):
+        if self.batch_size < 1:
+            raise ValueError(f"a batch needs at least 1 row: got {self.batch_size}")
         if len(self) < 1:
             raise ValueError(
                 f"one batch needs {self.batch_size} pairs and there are "
@@ -177,7 +179,8 @@ def pad(rows: Sequence[list[int]], filler: int) -> Tensor:
     [[1, 2], [3, 0]]
     """
     longest = max(map(len, rows))
-    return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
+    filled = [[*row, *[filler] * (longest - len(row))] for row in rows]
+    return torch.tensor(filled, dtype=torch.long)  # (B, T)
 
 
 def evaluation_batches(

@@ -64,9 +64,9 @@ def learned(table: Tensor, length: int, start: int = 0) -> Tensor:
 
 
 def rotary(length: int, d_head: int, base: float = 10_000.0) -> Tensor:
-    """Return the angle by which each pair of dimensions turns at each position.
+    """Return the turns of each pair of dimensions at each position, as cos and sin.
 
-    Returns: cosines and sines stacked, (2, T, K / 2), float32.
+    Returns: cosines and sines of the angles stacked, (2, T, K / 2), float32.
     Raises: ValueError if d_head is odd.
     Source: Su et al. 2021 (RoFormer), equation 15; Lesson 02.
 
@@ -100,7 +100,7 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 
 
 def alibi(n_heads: int, length: int) -> Tensor:
-    """Return the slope that makes a far key cost more, one slope a head.
+    """Return the bias that makes a far key cost more, by one slope a head.
 
     Head h subtracts 2^(-8 (h + 1) / H) for every step away, before the softmax. The
     paper's authors look back only; for an encoder the distance counts both ways.

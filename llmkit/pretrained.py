@@ -49,10 +49,14 @@ def model_folder(name: str | Path) -> Path:
     """
     if str(name) == "minilm":
         return _minilm()
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:  # the home of somebody who is not known here
+        folder = Path(name)
     if folder.is_dir():
         return folder
-    if isinstance(name, Path) or len(folder.parts) > 2 or folder.is_absolute():
+    looks_like_a_path = folder.is_absolute() or str(name).startswith((".", "~"))
+    if isinstance(name, Path) or looks_like_a_path or len(folder.parts) > 2:
         raise ValueError(f"there is no folder {str(name)!r}; {_OFFLINE}")
     return _from_hub(str(name))
 
@@ -74,30 +78,33 @@ def _minilm() -> Path:
 def _from_hub(name: str) -> Path:
     """Download what is not here yet; without a network, say so at once."""
     from huggingface_hub import constants, model_info, snapshot_download
-    from huggingface_hub.errors import (
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import LocalEntryNotFoundError as NotHere
 
     reached = not constants.HF_HUB_OFFLINE
     try:
         if reached:  # one question of our own: a download would try for a minute
             model_info(name, timeout=5)
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except (HfHubHTTPError, HFValidationError) as error:
         raise ValueError(
             f"no model {name!r}: there is no such folder, and the hub has none of that "
-            f"name (a private one needs `hf auth login`); {_OFFLINE}"
+            f"name for you (a private or gated one needs `hf auth login`); {_OFFLINE}"
         ) from error
     except Exception:  # of whatever library it speaks HTTP with
         reached = False
+    files = list(FILES)
     try:
         found = snapshot_download(
-            name, allow_patterns=list(FILES), local_files_only=not reached
+            name, allow_patterns=files, local_files_only=not reached
         )
-    except LocalEntryNotFoundError as error:
+    except (NotHere, HFValidationError) as error:
         raise ValueError(
             f"no model {name!r}: there is no such folder, it was not downloaded before,"
             f" and the hub can't be reached; {_OFFLINE}"
+        ) from error
+    except Exception as error:  # gated, or the network was lost on the way
+        raise ValueError(
+            f"{name!r} could not be downloaded ({type(error).__name__}); try again, "
+            f"`hf auth login` if it is gated; {_OFFLINE}"
         ) from error
     return Path(found)

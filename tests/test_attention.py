@@ -1,6 +1,7 @@
 """Check attention against torch's own, and the laws that it must keep."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -127,7 +128,8 @@ def test_both_roads_are_one_attention(T, S, kind, causal, slopes, cross, shared)
     """With `watch` the formula, without it torch's: results and gradients agree."""
     torch.manual_seed(T + 10 * S)
     groups, S = 1 + (not shared), S if cross else T
-    look = MultiHeadAttention(8, 2, causal and not cross, n_kv_heads=groups).double()
+    how = dict(n_kv_heads=groups, cross=cross)
+    look = MultiHeadAttention(8, 2, causal and not cross, **how).double()
     x = torch.randn(3, T, 8, dtype=torch.float64, requires_grad=True)
     memory = torch.randn(3, S, 8, dtype=torch.float64, requires_grad=True)
     mask = {
@@ -152,14 +154,16 @@ def test_both_roads_are_one_attention(T, S, kind, causal, slopes, cross, shared)
 @pytest.mark.parametrize("watched", [False, True])
 def test_the_gradients_of_every_part_are_right(watched):
     torch.manual_seed(0)
-    look = MultiHeadAttention(8, 2, n_kv_heads=1, qk_norm=True).double()
+    kind = dict(n_kv_heads=1, qk_norm=True)
+    look = MultiHeadAttention(8, 2, **kind).double()
+    across = MultiHeadAttention(8, 2, cross=True, **kind).double()
     x, memory = torch.randn(2, 2, 3, 8, dtype=torch.float64, requires_grad=True)
     mask, turns = random_mask(2, 3)[:, None, None], rotary(3, 4).double()
     slopes = alibi(2, 3).double()
 
     def run(x, memory):
         own = look(x, turns, slopes, watch=[] if watched else None, mask=mask)
-        return look(own, watch=[] if watched else None, mask=mask, memory=memory)
+        return across(own, watch=[] if watched else None, mask=mask, memory=memory)
 
     assert torch.autograd.gradcheck(run, (x, memory))
 
@@ -167,13 +171,13 @@ def test_the_gradients_of_every_part_are_right(watched):
 @given(size, size, st.booleans())
 def test_a_look_at_memory_is_torchs_with_the_same_weights(T, S, bias):
     torch.manual_seed(T)
-    ours = MultiHeadAttention(8, 2, bias=bias)
+    ours = MultiHeadAttention(8, 2, bias=bias, cross=True)
     twin = torch.nn.MultiheadAttention(8, 2, bias=bias, batch_first=True)
-    names = {"in_proj_": "qkv.", "out_proj.": "out."}
-    for name, weight in twin.named_parameters():
-        for theirs, mine in names.items():
-            name = name.replace(theirs, mine)
-        weight.data.copy_(ours.state_dict()[name])
+    state = ours.state_dict()
+    for end in ("weight", "bias") if bias else ("weight",):
+        q, kv = state[f"q.{end}"], state[f"kv.{end}"]
+        getattr(twin, f"in_proj_{end}").data.copy_(torch.cat([q, kv]))
+        getattr(twin.out_proj, end).data.copy_(state[f"out.{end}"])
     x, memory, mask = torch.randn(2, T, 8), torch.randn(2, S, 8), random_mask(2, S)
     expected, _ = twin(x, memory, memory, key_padding_mask=~mask)
     assert_close(ours(x, mask=mask[:, None, None], memory=memory), expected)
@@ -184,7 +188,7 @@ def test_a_look_at_memory_is_torchs_with_the_same_weights(T, S, bias):
     ("mask", "words"),
     [
         (torch.ones(4, 4), r"got torch.float32; write mask.bool\(\)"),
-        (torch.ones(4, 5).bool(), r"\(T, S\) = \(4, 4\): got \(4, 5\)"),
+        (torch.ones(4, 5).bool(), r"scores \(1, 2, 4, 4\): got \(4, 5\)"),
     ],
 )
 def test_heads_refuse_a_mask_that_does_not_fit(mask, words, watched):
@@ -234,3 +238,109 @@ def test_scores_are_scaled_by_the_root_of_the_width():
     q = torch.full((1, 64), 1.0)
     _, weights = attention(q, torch.cat([q, 0 * q]), torch.zeros(2, 1))
     assert weights[0, 0] == pytest.approx(1 / (1 + math.exp(-8)))
+
+
+@given(size, size)
+def test_causal_and_a_mask_together_are_torchs(T, seed):
+    torch.manual_seed(seed)
+    ours, mask = MultiHeadAttention(8, 2, causal=True), random_mask(2, T, seed=seed)
+    mask[:, 0] = True  # nobody is left with nothing
+    twin = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    twin.in_proj_weight.data, twin.in_proj_bias.data = ours.qkv.weight, ours.qkv.bias
+    twin.out_proj.load_state_dict(ours.out.state_dict())
+    x = torch.randn(2, T, 8)
+    expected, weights = twin(
+        x,
+        x,
+        x,
+        attn_mask=~causal_mask(T),
+        key_padding_mask=~mask,
+        average_attn_weights=False,
+    )
+    watch, over_keys = [], mask[:, None, None]
+    assert_close(ours(x, mask=over_keys), expected)
+    assert_close(ours(x, mask=over_keys, watch=watch), expected)
+    assert_close(watch[0], weights)
+
+
+def test_one_row_without_a_key_is_enough_to_be_refused():
+    mask = torch.tensor([[True, True], [False, False], [True, False]])
+    with pytest.raises(ValueError, match="a row of the mask is all False"):
+        attention(torch.zeros(3, 2), torch.zeros(2, 2), torch.zeros(2, 2), mask)
+
+
+def test_qk_norm_is_its_formula():
+    torch.manual_seed(0)
+    look, watch = MultiHeadAttention(8, 2, qk_norm=True), []
+    with torch.no_grad():
+        look.q_norm.weight.normal_()
+        look.k_norm.weight.normal_()
+    x = torch.randn(2, 3, 8)
+    look(x, watch=watch)
+    q, k, _ = look.qkv(x).view(2, 3, 3, 2, 4).permute(2, 0, 3, 1, 4)
+    q = q / q.square().mean(-1, keepdim=True).sqrt() * look.q_norm.weight
+    k = k / k.square().mean(-1, keepdim=True).sqrt() * look.k_norm.weight
+    assert_close(watch[0], (q @ k.mT / 2).softmax(-1), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("positions", ["none", "rotary", "alibi"])
+def test_half_precision_is_nearly_as_good(positions, watched):
+    torch.manual_seed(0)
+    look, x = MultiHeadAttention(8, 2, causal=True, qk_norm=True), torch.randn(2, 5, 8)
+    turns = rotary(5, 4) if positions == "rotary" else None
+    slopes = alibi(2, 5) if positions == "alibi" else None
+    whole = look(x, turns, slopes)
+    with torch.autocast("cpu", torch.bfloat16), warnings.catch_warnings():
+        warnings.simplefilter("error")  # about a road that is not taken
+        half = look(x, turns, slopes, watch=[] if watched else None)
+    assert (half.float() - whole).abs().max() < 0.05
+
+
+def test_a_cache_takes_no_rows_of_another_batch_or_model():
+    cache = KVCache(capacity=9)
+    cache.append(torch.zeros(2, 2, 3, 4), torch.zeros(2, 2, 3, 4))
+    for other in ((1, 2, 3, 4), (2, 1, 3, 4), (2, 2, 3, 5)):
+        with pytest.raises(
+            ValueError, match=r"K = \(2, 2, 4\): got .*; use a new cache"
+        ):
+            cache.append(torch.zeros(other), torch.zeros(other))
+    assert len(cache) == 3
+
+
+@pytest.mark.parametrize(
+    ("shapes", "mask", "bias", "words"),
+    [
+        ([(3,), (2, 3), (2, 3)], None, 0, r"are \(..., T, K\).*got q \(3,\)"),
+        ([(2, 4, 3), (3, 4, 3), (3, 4, 3)], None, 0, "the same dimensions in front"),
+        ([(2, 4, 3), (2, 4, 3), (1, 4, 3)], None, 0, "each key needs a value"),
+        ([(2, 4, 3)] * 3, torch.ones(3, 4, 4).bool(), 0, r"scores \(2, 4, 4\): got"),
+        ([(2, 4, 3)] * 3, None, torch.ones(5, 4), r"added to the scores \(2, 4, 4\)"),
+    ],
+)
+def test_dimensions_in_front_must_fit_too(shapes, mask, bias, words):
+    with pytest.raises(ValueError, match=words):
+        attention(*map(torch.zeros, shapes), mask, bias)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4), (3, 1, 4, 4), (1, 2, 1, 4, 4)])
+def test_heads_do_not_guess_what_a_mask_means(shape):
+    look = MultiHeadAttention(8, 2)  # 2 heads, and 2 rows: (2, 4, 4) could be either
+    with pytest.raises(ValueError, match="of each row is .B, S. written as mask"):
+        look(torch.zeros(2, 4, 8), mask=torch.ones(shape).bool())
+
+
+def test_a_memory_and_who_looks_at_it_belong_together():
+    x = torch.zeros(2, 4, 8)
+    with pytest.raises(ValueError, match="got cross=False and a memory"):
+        MultiHeadAttention(8, 2)(x, memory=x)
+    across = MultiHeadAttention(8, 2, cross=True)
+    with pytest.raises(ValueError, match="got cross=True and no memory"):
+        across(x)
+    with pytest.raises(ValueError, match=r"width of x \(2, 4, 8\): got \(2, 4, 6\)"):
+        across(x, memory=torch.zeros(2, 4, 6))
+
+
+def test_queries_without_a_key_of_their_own_are_refused():
+    with pytest.raises(ValueError, match="got 3 queries and only 2 keys"):
+        causal_mask(3, 2)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 
 import huggingface_hub
 import pytest
@@ -201,6 +202,8 @@ def test_gradients_are_berts_too():
         (MaskedLM, their_bert, "BertForPreTraining"),
         (Decoder, their_gpt2, "GPT2Model"),
         (Decoder, their_gpt2, "GPT2ForSequenceClassification"),
+        (Decoder, their_gpt2, "GPT2ForTokenClassification"),
+        (Decoder, their_gpt2, "GPT2ForQuestionAnswering"),
     ],
 )
 @pytest.mark.parametrize("shard", ["5GB", "2KB"])
@@ -325,7 +328,10 @@ def test_what_is_given_back_transformers_loads(model, theirs, tmp_path):
         (small_model(n_kv_heads=1), "gpt2 has n_kv_heads 0: got 1"),
         (small_model(norm="rms"), "gpt2 has norm 'layer': got 'rms'"),
         (small_model(norm_place="post"), "gpt2 has norm_place 'pre': got 'post'"),
-        (Encoder(small_model().config), "bert has norm_place 'post': got 'pre'"),
+        (
+            Encoder(small_model(n_segments=1).config),
+            "bert has norm_place 'post': got 'pre'",
+        ),
         (Seq2Seq(small_model().config).decoder, "got a Decoder that is neither"),
         (Seq2Seq(small_model().config), "got a Seq2Seq that is neither"),
     ],
@@ -464,7 +470,7 @@ def lost_shard(folder):
             "config.json is missing; give a folder",
         ),
         (lambda f: (f / "config.json").write_text("{"), "config.json' is damaged"),
-        (lambda f: (f / "config.json").write_text("[]"), "got None; choose another"),
+        (lambda f: (f / "config.json").write_text("[]"), "got 'None'; choose another"),
         (
             lambda f: respell(f, model_type="llama"),
             "got 'llama'; choose an",
@@ -481,6 +487,184 @@ def test_a_damaged_folder_is_refused_in_words(spoil, words, tmp_path):
     spoil(tmp_path)
     with pytest.raises(ValueError, match=words):
         Decoder.from_hf(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "spoil", "words"),
+    [
+        (
+            MaskedLM,
+            their_bert,
+            None,
+            "a live BertModel has no head that gives logits .'cls.pred.* is missing",
+        ),
+        (
+            Decoder,
+            lambda: their_gpt2("GPT2Model", tied=False),
+            None,
+            "a live GPT2Model has no head that gives logits .'lm_head.weight' is miss",
+        ),
+        (
+            Encoder,
+            their_bert,
+            {"encoder.layer.0.attention.self.query.weight": (20, 16)},
+            r"'encoder.layer.0.attention.self.query.weight' is \(20, 16\) and should",
+        ),
+        (
+            Encoder,
+            their_bert,
+            {"encoder.layer.1.attention.self.key.bias": ()},
+            r"self.key.bias' is \(\) and should be \(16,\)",
+        ),
+        (
+            Decoder,
+            their_gpt2,
+            {"h.0.attn.c_attn.weight": (48, 16)},
+            r"'h.0.attn.c_attn.weight' is \(48, 16\) and should be \(16, 48\)",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named_as_in_the_file(kind, source, spoil, words):
+    twin = source()
+    state = twin.state_dict()
+    for name, shape in (spoil or {}).items():
+        whole = next(key for key in state if key.endswith(name))
+        state[whole] = torch.ones(shape)
+    twin.state_dict = lambda: state
+    with pytest.raises(ValueError, match=words):
+        kind.from_hf(twin)
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"wte.weight": torch.ones(11, 16)}, "'wte.weight' is there twice"),
+        (
+            {"transformer.wpe.weight": torch.ones(8, 16).to(torch.int8)},
+            "'wpe.weight' holds torch.int8; weights are real numbers",
+        ),
+    ],
+)
+def test_tensors_that_mean_something_else_are_refused(extra, words, tmp_path):
+    their_gpt2().save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file) | extra, file)
+    with pytest.raises(ValueError, match=words):
+        Decoder.from_hf(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [None, {}, 3, "", ModelConfig(9), torch.nn.Linear(2, 2)],
+    ids=lambda source: type(source).__name__,
+)
+def test_what_is_no_model_is_refused_in_words(source):
+    with pytest.raises(
+        ValueError, match="from_hf takes a live model of Hugging Face's,"
+    ):
+        Decoder.from_hf(source)
+    with pytest.raises(ValueError, match="reads models of type 'gpt2': got 'None'"):
+        Decoder.from_hf(small_model())  # it is ours already
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("vocab_size", None, "vocab_size must be a whole number: got None"),
+        ("n_embd", "16", "d_model must be a whole number: got '16'"),
+        ("n_layer", 2.0, "n_layers must be a whole number: got 2.0"),
+        ("resid_pdrop", None, "dropout must be a number: got None"),
+        ("layer_norm_epsilon", "1e-5", "norm_eps must be a number: got '1e-5'"),
+        ("activation_function", ["gelu"], r"the activation \['gelu'\], llmkit knows"),
+        ("tie_word_embeddings", "yes", "tied must be True or False: got 'yes'"),
+        ("n_embd", 10**7, r"is \(16,\) and should be \(10000000,\)|is \(11, 16\)"),
+        ("quantization_config", {"bits": 4}, "quantization_config {'bits': 4}"),
+    ],
+)
+def test_a_config_of_the_wrong_kind_is_refused_in_words(field, value, words, tmp_path):
+    their_gpt2().save_pretrained(tmp_path)
+    respell(tmp_path, **{field: value})
+    with pytest.raises(ValueError, match=words):
+        Decoder.from_hf(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "index", [[], {}, {"weight_map": []}, {"weight_map": {"wte.weight": 1}}, "{"]
+)
+def test_an_index_of_the_wrong_kind_is_refused_in_words(index, tmp_path):
+    their_gpt2().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    text = index if isinstance(index, str) else json.dumps(index)
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(ValueError, match="are damaged|is missing in"):
+        Decoder.from_hf(tmp_path)
+
+
+def test_an_index_does_not_lead_out_of_its_folder(tmp_path):
+    inside, outside = tmp_path / "model", tmp_path / "outside.safetensors"
+    their_gpt2().save_pretrained(inside)
+    (inside / "model.safetensors").rename(outside)
+    index = {"weight_map": {"wte.weight": "../outside.safetensors"}}
+    (inside / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="outside.safetensors is missing in"):
+        Decoder.from_hf(inside)
+
+
+def test_an_index_that_a_larger_model_left_is_passed_over(tmp_path):
+    twin = their_gpt2()
+    twin.save_pretrained(tmp_path, max_shard_size="2KB")
+    for shard in tmp_path.glob("*.safetensors"):
+        shard.unlink()
+    index = (tmp_path / "model.safetensors.index.json").read_text()
+    model = Decoder.from_hf(twin)
+    model.to_hf(tmp_path)  # takes it away
+    assert not (tmp_path / "model.safetensors.index.json").exists()
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    ids = random_ids(2, 8)
+    assert torch.equal(Decoder.from_hf(tmp_path)(ids), model(ids))
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file' is a file; give a folder"):
+        small_model().to_hf(tmp_path / "file")
+
+
+def test_all_rates_of_dropout_and_no_end_token_are_written(tmp_path):
+    small_model(dropout=0.25).to_hf(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    names = [f"{place}_pdrop" for place in ("resid", "embd", "attn")]
+    assert [config[name] for name in names] == [0.25] * 3
+    # 50256 where nothing is said: a token that this vocabulary may not have
+    assert config["bos_token_id"] is config["eos_token_id"] is None
+    assert Decoder.from_hf(tmp_path).config.dropout == 0.25
+
+
+OTHER = {  # a value that neither of them has
+    "positions": "none",
+    "bias": False,
+    "norm": "rms",
+    "qk_norm": True,
+    "scale_embedding": True,
+    "n_kv_heads": 1,
+}
+
+
+@pytest.mark.parametrize("kind", [Encoder, MaskedLM, Decoder])
+@pytest.mark.parametrize(
+    "field", [*OTHER, "norm_place", "embedding_norm", "n_segments"]
+)
+def test_every_field_that_theirs_can_not_choose_is_checked(kind, field):
+    size = dict(vocab_size=11, context=8, n_layers=1, n_heads=2, d_model=16)
+    config = ModelConfig.preset("gpt2" if kind is Decoder else "bert", **size)
+    as_hf(kind(config))
+    flipped = {
+        "norm_place": "post" if config.norm_place == "pre" else "pre",
+        "embedding_norm": not config.embedding_norm,
+        "n_segments": 0 if config.n_segments else 2,
+    }
+    with pytest.raises(ValueError, match=f"{field}.*keep this model with save_model"):
+        as_hf(kind(replace(config, **{field: (OTHER | flipped)[field]})))
 
 
 # The real ones
@@ -628,3 +812,27 @@ def test_a_model_that_was_downloaded_before_needs_no_network(monkeypatch, tmp_pa
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     ids = random_ids(2, 8)
     assert_close(Decoder.from_hf("owner/tiny")(ids), twin(ids).logits, **CLOSE)
+
+
+def test_a_download_that_breaks_off_is_one_clear_error(monkeypatch):
+    def breaks(*args, **options):
+        raise TimeoutError
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda *args, **options: None)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", breaks)
+    with pytest.raises(
+        ValueError, match=r"not be downloaded \(TimeoutError\); try again"
+    ):
+        Decoder.from_hf("owner/model")
+
+
+@pytest.mark.parametrize(
+    "name", ["./nowhere", "/nowhere/at/all", "~nobody-here/x", "a/b/c"]
+)
+def test_a_path_that_is_not_there_is_never_asked_of_the_hub(name, monkeypatch):
+    monkeypatch.delattr(huggingface_hub, "model_info")
+    with pytest.raises(
+        ValueError, match="there is no folder .*; 'minilm' needs no net"
+    ):
+        Decoder.from_hf(name)

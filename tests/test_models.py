@@ -46,6 +46,14 @@ def call(model, ids, **options):
 # Blocks against torch's
 
 
+def fused(state: dict) -> dict:
+    """Stack the queries of a look at a memory on its keys and values, as torch does."""
+    for end in ("weight", "bias"):
+        if f"kv.{end}" in state:
+            state[f"qkv.{end}"] = torch.cat([state[f"q.{end}"], state[f"kv.{end}"]])
+    return state
+
+
 @given(
     st.booleans(),
     st.sampled_from(["gelu", "relu"]),
@@ -67,7 +75,7 @@ def test_a_block_is_torchs_layer(pre, activation, T, causal, cross):
     pairs += [(block.up, twin.linear1), (block.down, twin.linear2)]
     names = {"in_proj_": "qkv.", "out_proj.": "out."}
     for ours, theirs in pairs:
-        state = ours.state_dict()
+        state = fused(ours.state_dict())
         for name, weight in theirs.named_parameters():
             for their_name, our_name in names.items():
                 name = name.replace(their_name, our_name)
@@ -246,6 +254,72 @@ def test_mean_pool_leaves_padding_out():
     assert_close(mean_pool(states, mask), expected)
 
 
+# What is easily forgotten
+
+
+def test_a_cache_of_another_model_is_refused_in_words():
+    model, ids = make(Decoder, n_layers=3), random_ids(2, 8)
+    for cache in (make(Decoder).new_cache(), []):
+        with pytest.raises(ValueError, match=f"got {len(cache)} parts and 3 blocks"):
+            model(ids, cache)
+
+
+@pytest.mark.parametrize("kind", ["norm1", "norm_cross", "norm2"])
+def test_every_norm_of_a_block_is_of_the_kind_that_was_asked_for(kind):
+    block = make(Seq2Seq, norm="rms", norm_eps=0.5).decoder.blocks[0]
+    norm = getattr(block, kind)
+    assert isinstance(norm, nn.RMSNorm) and norm.eps == 0.5
+
+
+@pytest.mark.parametrize("place", ["pre", "post"])
+def test_dropout_stands_after_each_part_and_after_the_embedding(place):
+    config = ModelConfig(**SMALL | dict(n_layers=1), dropout=0.5, norm_place=place)
+    model, zeros = loud(Seq2Seq(config)), []
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            seen = lambda m, i, out: zeros.append((out == 0).float().mean().item())
+            module.register_forward_hook(seen)
+    model.train()(random_ids(8, 8), random_ids(8, 8))
+    # the encoder: embedding, attention, MLP; the decoder: one more, for its memory
+    assert len(zeros) == 3 + 4 and all(0.3 < share < 0.7 for share in zeros)
+
+
+@each_position
+def test_what_a_formula_gave_goes_where_the_model_goes(positions):
+    model = make(Decoder, positions=positions).double()
+    assert {t.dtype for t in model.buffers()} <= {torch.float64}
+    assert model(random_ids(1, 8)).dtype is torch.float64
+    assert {t.device.type for t in model.to("meta").buffers()} <= {"meta"}
+
+
+def test_short_integers_are_ids_too():
+    model, ids = make(), random_ids(2, 8)
+    assert torch.equal(model(ids.int()), model(ids))
+
+
+def test_what_adds_to_the_sum_begins_small_the_deeper_the_smaller():
+    torch.manual_seed(0)
+    model = Seq2Seq(ModelConfig(50, d_model=128, n_layers=8))
+    for name, weight in model.named_parameters():
+        adds = name.endswith(("out.weight", "down.weight"))
+        if weight.ndim == 2:
+            expected = 0.02 / 4 if adds else 0.02  # 4 = √(2 · 8)
+            assert weight.std().item() == pytest.approx(expected, rel=0.1), name
+    scaled = Encoder(ModelConfig.preset("vaswani2017", vocab_size=500, n_layers=1))
+    assert scaled.embedding.weight.std().item() == pytest.approx(512**-0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("preset", ["bert", "gpt2", "modern"])
+def test_the_first_guess_of_a_preset_is_even(preset):
+    torch.manual_seed(0)
+    size = dict(vocab_size=65, context=8, n_layers=2, n_heads=2, d_model=64)
+    kind = MaskedLM if preset == "bert" else Decoder
+    model = kind(ModelConfig.preset(preset, **size)).eval()
+    logits = model(random_ids(64, 8, vocab_size=65)).flatten(0, 1)
+    loss = nn.functional.cross_entropy(logits, random_ids(512, vocab_size=65, seed=1))
+    assert loss.item() == pytest.approx(math.log(65), abs=0.1)
+
+
 # Presets
 
 
@@ -345,6 +419,11 @@ def test_segments_that_do_not_fit_are_refused_in_words():
     ids = random_ids(2, 8)
     with pytest.raises(ValueError, match="segments are from 0 to 1 here: got 2 to 2"):
         make(n_segments=2)(ids, segments=torch.full((2, 8), 2))
+    for shape in ((2, 7), (2, 1), (8,)):
+        with pytest.raises(
+            ValueError, match=r"one segment: got segments .* ids \(2, 8\)"
+        ):
+            make(n_segments=2)(ids, segments=torch.zeros(shape).long())
     with pytest.raises(ValueError, match="knows no segments .n_segments is 0.: leave"):
         make()(ids, segments=torch.zeros_like(ids))
     model = make(n_segments=2)
@@ -362,11 +441,25 @@ def test_a_memory_that_does_not_fit_is_refused_in_words():
         model(random_ids(3, 8), ids)
     with pytest.raises(ValueError, match="got 2 sources and 1 targets"):
         model.decoder(ids[:1], memory=Memory(torch.zeros(2, 8, 16)))
+    for mask, words in [
+        (torch.ones(3, 8).bool(), r"\(2, 8\): got \(3, 8\)"),
+        (torch.arange(16).view(2, 8) < 8, "row 1 of the padding mask is all False"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            model.decoder(ids, memory=Memory(torch.zeros(2, 8, 16), mask))
+        with pytest.raises(ValueError, match=words):
+            mean_pool(torch.zeros(2, 8, 16), mask)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (dict(n_layers=2.0), "n_layers must be a whole number: got 2.0"),
+        (dict(vocab_size=None), "vocab_size must be a whole number: got None"),
+        (dict(d_model="16"), "d_model must be a whole number: got '16'"),
+        (dict(bias="no"), "bias must be True or False: got 'no'"),
+        (dict(norm_eps="1e-5"), "norm_eps must be a number: got '1e-5'"),
+        (dict(dropout=None), "dropout must be a number: got None"),
         (dict(n_kv_heads=3), "n_heads 2 and n_kv_heads 3; choose n_kv_heads that div"),
         (dict(n_kv_heads=-1), "n_kv_heads must be at least 0: got -1"),
         (dict(norm="batch"), "unknown norm 'batch'; choose one of layer, rms"),
@@ -394,3 +487,20 @@ def test_a_preset_that_is_not_there_is_refused_in_words():
         ValueError, match="a model has no 'layers'; it has vocab_size, c"
     ):
         ModelConfig.preset("gpt2", layers=2)
+
+
+def test_what_can_not_be_read_again_is_not_saved(tmp_path):
+    class Mine(Decoder):
+        """A decoder of somebody's own."""
+
+    with pytest.raises(ValueError, match="can be read again: got a Mine"):
+        save_model(Mine(ModelConfig(**SMALL)), tmp_path)
+    with pytest.raises(ValueError, match="cross=True: save the whole Seq2Seq"):
+        save_model(make(Seq2Seq).decoder, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_model(make(), "~/model")
+    assert same_weights(load_model("~/model"), load_model(tmp_path / "model"))

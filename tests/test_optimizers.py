@@ -84,7 +84,7 @@ def test_a_fused_matrix_moves_as_three_matrices_would():
     with torch.no_grad():
         for layer, part in zip(three, fused.weight.chunk(3)):
             layer.weight.copy_(part)
-    together = Muon([{"params": list(fused.parameters()), "fused": True}], lr=0.1)
+    together = Muon([{"params": list(fused.parameters()), "fused": "qkv"}], lr=0.1)
     apart = Muon([{"params": list(three.parameters())}], lr=0.1)
     for seed in range(3):
         fake_gradients(fused, seed)
@@ -111,11 +111,11 @@ def test_every_weight_that_learns_is_in_one_group(tied):
     found = {kind: {names[id(w)] for w in group} for kind, group in groups.items()}
     assert found["table"] == {"embedding.weight", "positions.weight"}
     assert found["head"] == (set() if tied else {"head.weight"})
-    ends = {name.split(".", 2)[2] for name in found["fused"] | found["matrices"]}
+    ends = {name.split(".", 2)[2] for name in found["qkv"] | found["matrices"]}
     assert ends == {
         f"{x}.weight" for x in ("attention.qkv", "attention.out", "up", "down")
     }
-    assert len(found["fused"]) == 2 and len(found["matrices"]) == 6
+    assert len(found["qkv"]) == 2 and len(found["matrices"]) == 6
     everything = sorted(name for group in found.values() for name in group)
     assert everything == sorted(set(names.values()) - {"norm.weight"})
 
@@ -125,7 +125,7 @@ def test_only_matrices_decay_and_each_group_has_its_own_rate():
         steps=1, optimizer="muon", weight_decay=0.1, head_rate=0.5, learning_rate=0.2
     )
     muon, adamw = make_optimizers(small_model(tied=False), config)
-    assert [g["fused"] for g in muon.param_groups] == [True, False]
+    assert [g["fused"] for g in muon.param_groups] == ["qkv", ""]
     assert {g["peak"] for g in muon.param_groups} == {0.04}
     vectors = {g["params"][0].ndim < 2: g["weight_decay"] for g in adamw.param_groups}
     assert vectors == {True: 0.0, False: 0.1}

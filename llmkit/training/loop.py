@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import nn
+from torch import Tensor, nn
 
 from llmkit.metrics import IGNORE, token_loss
 from llmkit.training.checkpoints import load_latest, save_checkpoint
@@ -203,7 +203,7 @@ def evaluate(model: nn.Module, batches: Sequence, accelerator=None) -> float:
 
 def _as_tuple(inputs) -> tuple:
     """Return what the model is called with."""
-    return inputs if isinstance(inputs, tuple) else (inputs,)
+    return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
 
 
 def _middle(config: TrainingConfig, done: float) -> float:

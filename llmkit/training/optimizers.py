@@ -45,15 +45,15 @@ class Muon(torch.optim.Optimizer):
     that rare directions learn as fast as common ones. Matrices of one shape go through
     `orthogonalize` together. It works in float32 throughout.
 
-    groups: from `parameter_groups`; with ``fused``, a matrix is three stacked by rows:
-    D rows of queries, and the rest half keys, half values.
+    groups: from `parameter_groups`; with ``fused="qkv"``, a matrix is three stacked by
+    rows: D rows of queries, and the rest half keys, half values; with "kv", two halves.
     Source: Jordan et al. 2024; scale by shape: Bernstein 2025; Lesson 06.
     """
 
     def __init__(self, groups, lr: float, momentum=0.95, weight_decay=0.0):
         super().__init__(
             groups,
-            dict(lr=lr, momentum=momentum, weight_decay=weight_decay, fused=False),
+            dict(lr=lr, momentum=momentum, weight_decay=weight_decay, fused=""),
         )
 
     @torch.no_grad()
@@ -83,23 +83,24 @@ class Muon(torch.optim.Optimizer):
         ahead = gradient.lerp(average, group["momentum"])
         rows, D = weight.shape
         keys = (rows - D) // 2  # fewer than D where heads share their keys
-        parts = [D, keys, keys] if group["fused"] else [rows]
+        parts = {"": [rows], "qkv": [D, keys, keys], "kv": [rows // 2] * 2}
+        parts = parts[group["fused"]]
         yield from zip(weight.split(parts), ahead.split(parts))
 
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Sort a model's weights by how they should learn.
 
-    Returns: "fused", query-key-value matrices of the repeated blocks; "matrices", their
-    other matrices; "head", the matrix that gives the logits; "table", embeddings;
-    "vectors", biases and norms. Nothing stands in two groups.
+    Returns: "qkv" and "kv", matrices of the repeated blocks that are several in one;
+    "matrices", their other matrices; "head", the matrix that gives the logits; "table",
+    embeddings; "vectors", biases and norms. Nothing stands in two groups.
 
     >>> model = nn.ModuleDict({"head": nn.Linear(2, 3)})
     >>> {name: len(group) for name, group in parameter_groups(model).items() if group}
     {'head': 1, 'vectors': 1}
     """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    groups = {"fused": [], "matrices": [], "head": [], "table": [], "vectors": []}
+    groups = dict(qkv=[], kv=[], matrices=[], head=[], table=[], vectors=[])
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue
@@ -108,7 +109,9 @@ def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
         elif id(weight) in tables:
             kind = "table"
         elif name.endswith("qkv.weight"):
-            kind = "fused"
+            kind = "qkv"
+        elif name.endswith("kv.weight"):
+            kind = "kv"
         else:
             kind = "head" if name.endswith("head.weight") else "matrices"
         groups[kind].append(weight)
@@ -124,14 +127,14 @@ def make_optimizers(model: nn.Module, config) -> list[torch.optim.Optimizer]:
     config: a `TrainingConfig`. Each group keeps its peak rate in "peak".
     """
     kinds = parameter_groups(model)
-    matrices = {"fused": kinds.pop("fused"), "matrices": kinds.pop("matrices")}
+    matrices = {kind: kinds.pop(kind) for kind in ("qkv", "kv", "matrices")}
     optimizers = []
     if config.optimizer == "muon":
         groups = [
-            {"params": matrices["fused"], "fused": True},
-            {"params": matrices["matrices"], "fused": False},
+            {"params": weights, "fused": "" if kind == "matrices" else kind}
+            for kind, weights in matrices.items()
+            if weights
         ]
-        groups = [group for group in groups if group["params"]]
         if groups:
             muon = Muon(groups, config.muon_rate, weight_decay=config.weight_decay)
             optimizers.append(muon)

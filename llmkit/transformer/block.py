@@ -5,8 +5,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from llmkit.attention import MultiHeadAttention
+from llmkit.attention import MultiHeadAttention, RMSNorm
 from llmkit.transformer.config import ModelConfig
 
 
@@ -20,6 +21,7 @@ class SquaredReLU(torch.autograd.Function):
         return positive * positive
 
     @staticmethod
+    @once_differentiable  # asked for more, it says so
     def backward(ctx, gradient: Tensor) -> Tensor:
         (positive,) = ctx.saved_tensors
         return gradient * positive * 2
@@ -46,7 +48,7 @@ def make_norm(config: ModelConfig) -> nn.Module:
     RMSNorm((8,), eps=1e-05, elementwise_affine=True)
     """
     if config.norm == "rms":
-        return nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        return RMSNorm(config.d_model, eps=config.norm_eps)
     return nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=config.bias)
 
 
@@ -81,7 +83,7 @@ class Block(nn.Module):
         self.attention = look(causal=causal)
         if cross:
             self.norm_cross = make_norm(config)
-            self.cross = look()
+            self.cross = look(cross=True)
         self.norm2 = make_norm(config)
         self.up = nn.Linear(D, d_ff, bias=config.bias)
         self.down = nn.Linear(d_ff, D, bias=config.bias)

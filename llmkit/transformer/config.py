@@ -119,8 +119,16 @@ class ModelConfig:
         sizes = ("vocab_size", "context", "n_layers", "n_heads", "d_model")
         for name in (*sizes, *may_be_zero):
             least, got = int(name in sizes), getattr(self, name)
+            if type(got) is not int:
+                raise ValueError(f"{name} must be a whole number: got {got!r}")
             if got < least:
                 raise ValueError(f"{name} must be at least {least}: got {got}")
+        for field in fields(self):
+            got = getattr(self, field.name)
+            if field.type is bool and type(got) is not bool:
+                raise ValueError(f"{field.name} must be True or False: got {got!r}")
+            if field.type is float and type(got) not in (float, int):
+                raise ValueError(f"{field.name} must be a number: got {got!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(
                 f"dropout is a share, from 0 to below 1: got {self.dropout}"

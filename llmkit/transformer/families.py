@@ -48,13 +48,14 @@ class Family:
                     f"{needed!r} only; choose a model without it"
                 )
         values = {ours: theirs[names[0]] for ours, names in self.fields.items()}
-        if values["activation"] not in ACTIVATIONS:
+        if str(values["activation"]) not in ACTIVATIONS:
             raise ValueError(
                 f"this {self.model_type} has the activation {values['activation']!r}, "
                 f"llmkit knows {', '.join(ACTIVATIONS)}; choose one that has such"
             )
         values["activation"] = ACTIVATIONS[values["activation"]]
-        values["d_ff"] = values["d_ff"] or 0
+        if values["d_ff"] in (None, 4 * values["d_model"]):
+            values["d_ff"] = 0  # said by leaving it out
         return ModelConfig(**values | self.fixed)
 
     def config(self, ours: ModelConfig) -> dict:
@@ -62,6 +63,11 @@ class Family:
 
         Raises: ValueError if our shape is none that theirs can have.
         """
+        if "n_segments" in self.fields and not ours.n_segments:
+            raise ValueError(
+                f"Hugging Face's {self.model_type} has at least 1 segment: got "
+                "n_segments 0; keep this model with save_model"
+            )
         fixed = self.fixed | dict(n_kv_heads=0)
         got = {field: getattr(ours, field) for field in fixed}
         if ours.kv_heads == ours.n_heads:
@@ -197,7 +203,8 @@ GPT2 = Family(
         "head": ("lm_head",),
     },
     transposed=True,
-    left_behind=r"score\.|h\.\d+\.attn\.(masked_)?bias$",  # masks, saved long ago
+    left_behind=r"(score|classifier|qa_outputs|multiple_choice_head)\."
+    r"|h\.\d+\.attn\.(masked_)?bias$",  # masks, saved long ago
 )
 
 FAMILIES = {Encoder: BERT, MaskedLM: BERT, Decoder: GPT2}

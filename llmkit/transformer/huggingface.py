@@ -28,27 +28,48 @@ def read(kind: type[Stack], source) -> Stack:
     Raises: ValueError as told in `Stack.from_hf`.
     """
     family = FAMILIES[kind]
-    if hasattr(source, "state_dict"):
-        whose, config = f"a live {type(source).__name__}", source.config.to_dict()
+    if hasattr(source, "state_dict") and hasattr(source, "config"):
+        whose = f"a live {type(source).__name__}"
+        config = getattr(source.config, "to_dict", dict)()
         _check_type(config, family, kind)
         state = source.state_dict()
+    elif not isinstance(source, str | Path) or not str(source):
+        raise ValueError(
+            "from_hf takes a live model of Hugging Face's, a folder or a hub id: got "
+            f"{source!r:.60} ({type(source).__name__})"
+        )
     else:
         folder = model_folder(source)
         whose, config = repr(str(folder)), _read_config(folder, family, kind)
         state = _read_tensors(folder)
-    model = kind(family.shape(config))
-    state = _tidy(state, kind, family)
-    if model.config.tied:
+    shape = family.shape(config)
+    state = _tidy(state, kind, family, whose)
+    if shape.tied:
         _drop_copy(state, family, whose)
-    own = dict(model.named_parameters())
-    check_names({n for name in own for n in family.names(name)}, state, whose)
+    with torch.device("meta"):  # no memory for a shape that may not be the file's
+        empty = dict(kind(shape).named_parameters())
+    _check_parts(empty, state, family, whose)
     translated = {}
-    for name in own:
+    for name in empty:
         parts = [state[part] for part in family.names(name)]
         turn = family.is_transposed(name)
         translated[name] = torch.cat([p.mT if turn else p for p in parts])
+    model = kind(shape)
     fill(model, translated, whose)
     return model.eval()
+
+
+def write(model: Stack, folder: str | Path) -> None:
+    """Write a folder that `transformers` loads.
+
+    Raises: ValueError as told in `Stack.to_hf`.
+    """
+    folder = Path(folder).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{str(folder)!r} is a file; give a folder")
+    twin = as_hf(model)
+    (folder / INDEX).unlink(missing_ok=True)  # of a larger model, saved before
+    twin.save_pretrained(folder)
 
 
 def as_hf(model: Stack):
@@ -89,7 +110,7 @@ def as_hf(model: Stack):
 
 
 def _check_type(config: dict, family: Family, kind: type[Stack]) -> None:
-    found = config.get("model_type")
+    found = str(config.get("model_type"))
     if found != family.model_type:
         readers = {other.model_type: mine for mine, other in reversed(FAMILIES.items())}
         other = readers.get(found)
@@ -123,9 +144,11 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     """Read all the tensors of a folder, from one file or from several."""
     files = [folder / "model.safetensors"]
     try:
-        if (folder / INDEX).is_file():
+        # As they do: an index may have been left by a larger model, saved before.
+        if not files[0].is_file() and (folder / INDEX).is_file():
             shards = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"]
-            files = [folder / Path(name).name for name in sorted(set(shards.values()))]
+            names = sorted(set(map(str, shards.values())))
+            files = [folder / Path(name).name for name in names]  # nowhere else
         return {k: v for file in files for k, v in load_file(file).items()}
     except FileNotFoundError:
         missing = next(file.name for file in files if not file.is_file())
@@ -134,18 +157,55 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
             f"{pickled[0].name} is a pickle, which may run code and is never loaded; "
             "save the model again with safetensors"
             if pickled
-            else "copy or download the folder again, whole"
+            else "copy or download the folder again, whole, or choose a model that "
+            "has safetensors"
         )
         raise ValueError(f"{missing} is missing in {str(folder)!r}: {why}") from None
-    except (OSError, ValueError, LookupError, AttributeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        SafetensorError,
+    ) as error:
         raise ValueError(
             f"the weights in {str(folder)!r} are damaged: {error}; copy or download "
             "them again"
         ) from None
 
 
+def _check_parts(
+    own: dict[str, Tensor], state: dict[str, Tensor], family: Family, whose: str
+) -> None:
+    """Refuse tensors that are missing, unexpected or of another shape, in their words.
+
+    own: our parameters by name, for their shapes.
+    """
+    expected = {}
+    for name, weight in own.items():
+        parts = family.names(name)
+        rows, *columns = weight.shape
+        size = (rows // len(parts), *columns)
+        turned = size[::-1] if family.is_transposed(name) else size
+        expected |= dict.fromkeys(parts, tuple(turned))
+    heads = {part for part in expected if part.startswith(("cls.", "lm_head."))}
+    if heads and not heads & state.keys():
+        raise ValueError(
+            f"{whose} has no head that gives logits ({min(heads)!r} is missing): give "
+            "the whole model, or read it as an Encoder"
+        )
+    check_names(expected, state, whose)
+    for name, size in expected.items():
+        if state[name].shape != size:
+            raise ValueError(
+                f"the tensors of {whose} do not fit their config: {name!r} is "
+                f"{tuple(state[name].shape)} and should be {size}"
+            )
+
+
 def _tidy(
-    state: dict[str, Tensor], kind: type[Stack], family: Family
+    state: dict[str, Tensor], kind: type[Stack], family: Family, whose: str
 ) -> dict[str, Tensor]:
     """Write names as they are today, and leave out what our model has no use for."""
     tidy = {}
@@ -154,8 +214,15 @@ def _tidy(
         name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)  # before 2019
         name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
         head_of_bert = kind is Encoder and name.startswith("cls.")
-        if not head_of_bert and not re.match(family.left_behind, name):
-            tidy[name] = tensor.float()
+        if head_of_bert or re.match(family.left_behind, name):
+            continue
+        if name in tidy or not tensor.is_floating_point():
+            what = "is there twice" if name in tidy else f"holds {tensor.dtype}"
+            raise ValueError(
+                f"the tensors of {whose} do not fit: {name!r} {what}; weights are real "
+                "numbers, each there once: save the model again"
+            )
+        tidy[name] = tensor.float()
     if "cls.predictions.bias" in tidy:  # one bias under two names
         bias = tidy.pop("cls.predictions.bias")
         tidy.setdefault("cls.predictions.decoder.bias", bias)

@@ -4,23 +4,23 @@ An encoder looks both ways and gives what it understood; a decoder looks back an
 guesses what comes; a Seq2Seq reads with the one and writes with the other.
 """
 
-import torch
 from torch import Tensor, nn
 
 from llmkit.attention import KVCache
 from llmkit.transformer.block import ACTIVATIONS, make_norm
 from llmkit.transformer.config import ModelConfig
-from llmkit.transformer.stack import Memory, Stack
+from llmkit.transformer.stack import Memory, Stack, check_padding
 
 
 class Encoder(Stack):
     """Read a text both ways: what each token means here. BERT.
 
     ids: (B, T) integers in, hidden states (B, T, D) out.
-    Raises: ValueError if T is more than the context, an id is not in the vocabulary,
-    or the mask does not fit.
+    Raises: ValueError if T is more than the context, the mask or the segments do not
+    fit, or (on a CPU) an id is not in the vocabulary.
     Source: Vaswani et al. 2017, section 3.1; Devlin et al. 2019; Lessons 03 and 05.
 
+    >>> import torch
     >>> model = Encoder(ModelConfig(vocab_size=65, context=16))
     >>> ids, is_token = torch.zeros(2, 9, dtype=torch.long), torch.ones(2, 9).bool()
     >>> model(ids, is_token).shape
@@ -45,7 +45,7 @@ class Encoder(Stack):
         belongs to, 0 unless told. watch: a list that receives each block's attention
         weights (B, H, T, T).
         """
-        check_padding(padding_mask, ids)
+        check_padding(padding_mask, ids.shape)
         return self.hidden(ids, watch=watch, mask=padding_mask, segments=segments)
 
 
@@ -55,8 +55,10 @@ class MaskedLM(Encoder):
     ids: (B, T) integers in, logits (B, T, V) out. Between the hidden states and the
     logits stand one more layer, an activation and a norm.
 
+    Raises: as `Encoder`.
     Source: Devlin et al. 2019, section 3.1; Lesson 05.
 
+    >>> import torch
     >>> model = MaskedLM(ModelConfig(vocab_size=65, context=16))
     >>> model(torch.zeros(2, 9, dtype=torch.long)).shape
     torch.Size([2, 9, 65])
@@ -91,9 +93,11 @@ class Decoder(Stack):
     ids: (B, T) integers in, logits (B, T, V) out. With `cross`, it also looks at what
     an encoder read.
 
-    Raises: ValueError if T is more than the context or an id is not in the vocabulary.
+    Raises: ValueError if T is more than the context, the cache or the memory is none of
+    its own, or (on a CPU) an id is not in the vocabulary.
     Source: Radford et al. 2019; Lessons 03 and 06.
 
+    >>> import torch
     >>> model = Decoder(ModelConfig(vocab_size=65, context=16))
     >>> model(torch.zeros(2, 16, dtype=torch.long)).shape
     torch.Size([2, 16, 65])
@@ -137,8 +141,10 @@ class Seq2Seq(nn.Module):
 
     source: (B, S), target: (B, T) integers in, logits (B, T, V) of the token after each
     of the target out.
+    Raises: as `Encoder` and `Decoder`.
     Source: Vaswani et al. 2017, section 3; Lesson 03.
 
+    >>> import torch
     >>> model = Seq2Seq(ModelConfig(vocab_size=20, context=16))
     >>> source, target = torch.zeros(2, 9).long(), torch.zeros(2, 5).long()
     >>> model(source, target, source_mask=torch.ones(2, 9).bool()).shape
@@ -159,7 +165,8 @@ class Seq2Seq(nn.Module):
     ) -> Memory:
         """Read the source (B, S) once, for any number of looks at it.
 
-        source_mask: boolean (B, S), True where a token is. watch: see `Encoder`.
+        source_mask: boolean (B, S), True where a token is. watch: see `Encoder`. What
+        a decoder makes of the memory it makes anew at each call.
         """
         states = self.encoder(source, source_mask, watch=watch)  # (B, S, D)
         return Memory(states, source_mask)
@@ -186,36 +193,14 @@ def mean_pool(states: Tensor, padding_mask: Tensor) -> Tensor:
 
     states: (B, T, D); padding_mask: boolean (B, T), True where a token is.
     Returns: (B, D), one vector a text.
+    Raises: ValueError if the mask does not fit, or hides a whole text.
     Source: Reimers and Gurevych 2019, section 3; Lessons 03 and 07.
 
+    >>> import torch
     >>> states = torch.tensor([[[1.0], [3.0], [9.0]]])
     >>> mean_pool(states, torch.tensor([[True, True, False]]))
     tensor([[2.]])
     """
+    check_padding(padding_mask, states.shape[:2])
     weights = padding_mask[..., None].to(states.dtype)  # (B, T, 1)
     return (states * weights).sum(dim=1) / weights.sum(dim=1)  # (B, D)
-
-
-def check_padding(mask: Tensor | None, ids: Tensor) -> None:
-    """Refuse a padding mask that does not fit ids (B, T), or hides a whole row.
-
-    Raises: ValueError that says what came and what was expected.
-    """
-    if mask is None:
-        return
-    if mask.dtype != torch.bool:
-        raise ValueError(
-            f"a padding mask is boolean, True where a token is: got {mask.dtype}; "
-            "write mask.bool(), or mask == 0 if yours marks the padding"
-        )
-    if mask.shape != ids.shape:
-        raise ValueError(
-            f"a padding mask has one entry for each token, {tuple(ids.shape)}: got "
-            f"{tuple(mask.shape)}; True where a token is, False at padding"
-        )
-    if not mask.any(dim=-1).all():
-        row = int((~mask.any(dim=-1)).nonzero()[0])
-        raise ValueError(
-            f"row {row} of the padding mask is all False: a text without a single "
-            "token can't be read; leave that row out"
-        )

@@ -24,12 +24,25 @@ def save_model(model: Model, folder: str | Path) -> None:
 
     A table that is used twice (a tied head) is saved once.
 
-    Raises: OSError if they can't be written; a model from before stays.
+    Raises: OSError if they can't be written; a model from before stays. ValueError for
+    a model of another class, or half a Seq2Seq.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     save_model(Encoder(ModelConfig(vocab_size=9)), folder)
+    ...     load_model(folder).config.vocab_size
+    9
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
+    kind = {made: name for name, made in KINDS.items()}.get(type(model))
+    if kind is None or (kind == "decoder" and model.cross):
+        whole = " with cross=True: save the whole Seq2Seq" if kind else ""
+        raise ValueError(
+            f"only {', '.join(made.__name__ for made in KINDS.values())} can be read "
+            f"again: got a {type(model).__name__}{whole}"
+        )
     # named_parameters tells of each parameter once, whatever its names
     state = {k: v.detach().contiguous().cpu() for k, v in model.named_parameters()}
-    kind = next(name for name, made in KINDS.items() if type(model) is made)
     text = json.dumps({"model": kind, **asdict(model.config)}, indent=2)
     parts = {name: folder / f"{name}.part" for name in (WEIGHTS, CONFIG)}
     try:
@@ -52,7 +65,7 @@ def load_model(folder: str | Path) -> Model:
 
     Raises: ValueError if the folder holds no model, or a damaged one.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     config_file, weights_file = folder / CONFIG, folder / WEIGHTS
     for file in (config_file, weights_file):
         if not file.is_file():
@@ -83,7 +96,7 @@ def check_names(expected: Iterable[str], found: Iterable[str], whose: str) -> No
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise ValueError(
-                f"the tensors of {whose} do not fit their config.json: {min(names)!r} "
+                f"the tensors of {whose} do not fit their config: {min(names)!r} "
                 f"{what}{more}; they belong to another model, or a copy was cut short"
             )
 
@@ -99,7 +112,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], whose: str) -> None:
     for name, weight in own.items():
         if state[name].shape != weight.shape:
             raise ValueError(
-                f"the tensors of {whose} do not fit their config.json: {name!r} is "
+                f"the tensors of {whose} do not fit their config: {name!r} is "
                 f"{tuple(state[name].shape)} and should be {tuple(weight.shape)}"
             )
         weight.copy_(state[name])

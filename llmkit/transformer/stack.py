@@ -82,7 +82,7 @@ class Stack(nn.Module):
         watch_cross: list | None = None,
     ) -> Tensor:
         """Return what the last block made of ids: (B, T) to (B, T, D)."""
-        start = len(cache[0]) if cache else 0
+        start = self._start(cache)
         T = self._check(ids, start)
         self._check_memory(ids, memory)
         here = slice(start, start + T)
@@ -101,13 +101,19 @@ class Stack(nn.Module):
                 "memory_mask": _over_keys(memory.mask),
                 "watch_cross": watch_cross,
             }
-        for block, seen in zip(self.blocks, cache or [None] * len(self.blocks)):
+        caches = [None] * len(self.blocks) if cache is None else cache
+        for block, seen in zip(self.blocks, caches):
             x = block(x, cache=seen, **looks)  # (B, T, D)
         return self.norm(x)  # (B, T, D)
 
     def _embed(self, ids: Tensor, start: int, segments: Tensor | None) -> Tensor:
         """Add up what is known of each token before it looks around: (B, T, D)."""
         c, T = self.config, ids.size(1)
+        if segments is not None and segments.shape != ids.shape:
+            raise ValueError(
+                f"each token belongs to one segment: got segments "
+                f"{tuple(segments.shape)} and token ids {tuple(ids.shape)}"
+            )
         x = _look_up(self.embedding, ids, "token ids", "encode the text with the")
         if c.scale_embedding:
             x = x * c.d_model**0.5  # (B, T, D)
@@ -125,6 +131,17 @@ class Stack(nn.Module):
         if c.embedding_norm:
             x = self.embedding_norm(x)  # (B, T, D)
         return self.dropout(x)  # (B, T, D)
+
+    def _start(self, cache: list[KVCache] | None) -> int:
+        """Return how many positions the cache has seen."""
+        if cache is None:
+            return 0
+        if len(cache) != len(self.blocks):
+            raise ValueError(
+                f"a cache has one part for each block: got {len(cache)} parts and "
+                f"{len(self.blocks)} blocks; take it from this model's new_cache()"
+            )
+        return len(cache[0])
 
     def _check(self, ids: Tensor, start: int) -> int:
         """Return T, the number of tokens in each row."""
@@ -154,11 +171,15 @@ class Stack(nn.Module):
                 "this model has no part that looks at a memory: build it as Seq2Seq, "
                 "or as Decoder(config, cross=True)"
             )
-        if memory is not None and len(memory.states) != len(ids):
+        if memory is None:
+            return
+        states, mask = memory
+        if len(states) != len(ids):
             raise ValueError(
-                f"each target belongs to one source: got {len(memory.states)} sources "
-                f"and {len(ids)} targets"
+                f"each target belongs to one source: got {len(states)} sources and "
+                f"{len(ids)} targets"
             )
+        check_padding(mask, states.shape[:2])
 
     @classmethod
     def from_hf(cls, source) -> Self:
@@ -166,11 +187,17 @@ class Stack(nn.Module):
 
         source: a live model, a folder with config.json and safetensors, "minilm" for
         the one that needs no network, or a hub id. An `Encoder` reads BERT (heads stay
-        behind), a `MaskedLM` BERT with its masked-token head, a `Decoder` GPT-2.
+        behind), a `MaskedLM` BERT with its masked-token head, a `Decoder` GPT-2. The
+        weights become float32. Of several rates of dropout the one after each part is
+        taken over; attention's own has no place here.
 
         Raises: ValueError if the model is of another kind, asks for something that this
         code does not have, or tensors are missing, unexpected or of another shape.
         Source: Lesson 03.
+
+        >>> from llmkit.transformer import Encoder
+        >>> Encoder.from_hf("minilm").config.n_layers
+        6
         """
         from llmkit.transformer.huggingface import read
 
@@ -179,11 +206,46 @@ class Stack(nn.Module):
     def to_hf(self, folder) -> None:
         """Write a folder that `transformers` loads; what `from_hf` takes, given back.
 
-        Raises: ValueError if this shape is none that the Hugging Face model can have.
-        """
-        from llmkit.transformer.huggingface import as_hf
+        Raises: ValueError if this shape is none that the Hugging Face model can have,
+        or the folder is a file.
+        Source: Lesson 03.
 
-        as_hf(self).save_pretrained(folder)
+        >>> from tempfile import TemporaryDirectory
+        >>> from llmkit.transformer import Decoder
+        >>> model = Decoder(ModelConfig.preset("gpt2", vocab_size=9, n_layers=1))
+        >>> with TemporaryDirectory() as folder:
+        ...     model.to_hf(folder)
+        ...     Decoder.from_hf(folder).config == model.config
+        True
+        """
+        from llmkit.transformer.huggingface import write
+
+        write(self, folder)
+
+
+def check_padding(mask: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Refuse a padding mask that does not fit (B, T), or hides a whole row.
+
+    Raises: ValueError that says what came and what was expected.
+    """
+    if mask is None:
+        return
+    if mask.dtype != torch.bool:
+        raise ValueError(
+            f"a padding mask is boolean, True where a token is: got {mask.dtype}; "
+            "write mask.bool(), or mask == 0 if yours marks the padding"
+        )
+    if mask.shape != shape:
+        raise ValueError(
+            f"a padding mask has one entry for each token, {tuple(shape)}: got "
+            f"{tuple(mask.shape)}; True where a token is, False at padding"
+        )
+    if not mask.any(dim=-1).all():
+        row = int((~mask.any(dim=-1)).nonzero()[0])
+        raise ValueError(
+            f"row {row} of the padding mask is all False: a text without a single "
+            "token can't be read; leave that row out"
+        )
 
 
 def _over_keys(padding_mask: Tensor | None) -> Tensor | None:

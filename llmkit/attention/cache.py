@@ -1,0 +1,58 @@
+"""What attention remembers while a text is written."""
+
+from torch import Tensor
+
+
+class KVCache:
+    """Keep the keys and values of one attention layer, so that none is made twice.
+
+    Room for `capacity` positions is set aside once, because growing a tensor by one
+    position a token would copy all of it every time. Lesson 06.
+
+    >>> import torch
+    >>> cache = KVCache(capacity=8)
+    >>> k, v = cache.append(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))
+    >>> len(cache), k.shape
+    (3, torch.Size([1, 2, 3, 4]))
+    """
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self.length = 0
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add keys and values (B, H, T, K); return all there are, (B, H, S, K).
+
+        Raises: ValueError if more than `capacity` positions would be kept, or they are
+        of another batch or model.
+        """
+        end = self.length + k.size(-2)
+        if end > self.capacity:
+            raise ValueError(
+                f"the cache holds {self.capacity} positions and would need {end}; "
+                "start a new cache from the last tokens, as generation.generate does"
+            )
+        if self.keys is None:
+            B, H, _, K = k.shape
+            self.keys = k.new_empty(B, H, self.capacity, K)
+            self.values = v.new_empty(B, H, self.capacity, K)
+        here = self.keys[:, :, self.length : end]
+        if here.shape != k.shape:
+            raise ValueError(
+                f"the cache began with keys of B, H, K = {_but_time(here)}: got "
+                f"{_but_time(k)}; use a new cache for other rows or another model"
+            )
+        self.keys[:, :, self.length : end] = k
+        self.values[:, :, self.length : end] = v
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+def _but_time(k: Tensor) -> tuple[int, ...]:
+    B, H, _, K = k.shape
+    return B, H, K
