@@ -831,8 +831,10 @@ def test_a_download_that_breaks_off_is_one_clear_error(monkeypatch):
     "name", ["./nowhere", "/nowhere/at/all", "~nobody-here/x", "a/b/c"]
 )
 def test_a_path_that_is_not_there_is_never_asked_of_the_hub(name, monkeypatch):
-    monkeypatch.delattr(huggingface_hub, "model_info")
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda *a, **o: asked.append(a))
     with pytest.raises(
         ValueError, match="there is no folder .*; 'minilm' needs no net"
     ):
         Decoder.from_hf(name)
+    assert not asked

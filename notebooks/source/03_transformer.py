@@ -629,9 +629,9 @@ picture
 # \mathrm{look}(x W_Q^\top,\; m W_K^\top,\; m W_V^\top)\, W_O^\top$$
 
 # %%
-cross = MultiHeadAttention(D, 1, bias=False)
+cross = MultiHeadAttention(D, 1, bias=False, cross=True)
 x, m = torch.randn(1, T, D), torch.randn(1, S, D)  # written, read
-w_q, w_k, w_v = cross.qkv.weight.chunk(3)
+w_q, (w_k, w_v) = cross.q.weight, cross.kv.weight.chunk(2)
 mine = look(x @ w_q.T, m @ w_k.T, m @ w_v.T) @ cross.out.weight.T
 assert torch.allclose(mine, cross(x, memory=m), atol=1e-5)
 
