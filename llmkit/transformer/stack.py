@@ -87,20 +87,14 @@ class Stack(nn.Module):
         self._check_memory(ids, memory)
         here = slice(start, start + T)
         x = self._embed(ids, start, segments)  # (B, T, D)
-        looks = {
-            "turns": None if self.turns is None else self.turns[:, here],
-            "slopes": None
-            if self.slopes is None
-            else self.slopes[:, here, : here.stop],
-            "mask": _over_keys(mask),
-            "watch": watch,
-        }
+        looks = dict(mask=_over_keys(mask), watch=watch)
+        if self.turns is not None:
+            looks["turns"] = self.turns[:, here]  # (2, T, K / 2)
+        if self.slopes is not None:
+            looks["slopes"] = self.slopes[:, here, : here.stop]  # (H, T, S)
         if memory is not None:
-            looks |= {
-                "memory": memory.states,
-                "memory_mask": _over_keys(memory.mask),
-                "watch_cross": watch_cross,
-            }
+            looks |= dict(memory=memory.states, memory_mask=_over_keys(memory.mask))
+            looks["watch_cross"] = watch_cross
         caches = [None] * len(self.blocks) if cache is None else cache
         for block, seen in zip(self.blocks, caches):
             x = block(x, cache=seen, **looks)  # (B, T, D)
