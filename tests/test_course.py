@@ -75,6 +75,7 @@ def test_a_lesson_runs_in_this_python_with_its_parameters(folder, tmp_path):
     assert f"{folder} 1 {execution.ROOT / 'llmkit'}" in said
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_checks_and_bands_are_collected(folder, tmp_path):
     lesson = write(folder, "01_ok", SHOW, CHECKS, BAND)
@@ -104,6 +105,7 @@ def test_a_failing_lesson_is_named_and_the_rest_still_runs(folder, tmp_path, cap
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(
     "cell, said",
@@ -207,6 +209,7 @@ def test_a_long_lesson_says_where_it_is(monkeypatch, capsys):
 # Building
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_built_lesson_is_executed_and_clean(folder, capsys):
     write_source(

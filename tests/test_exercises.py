@@ -92,6 +92,7 @@ def test_solution_passes(exercise):
     assert result.best is exercise.solution
 
 
+@pytest.mark.slow
 @every_exercise
 def test_solution_passes_on_other_inputs(exercise):
     for seed in range(1000, 1020):

@@ -323,8 +323,9 @@ def test_the_first_guess_of_a_preset_is_even(preset):
 # Presets
 
 
+@pytest.mark.slow
 @each_preset
-@pytest.mark.parametrize("kind", [Encoder, MaskedLM, Decoder, Seq2Seq])
+@each_kind
 def test_every_preset_makes_every_model_and_it_learns(preset, kind):
     size = SMALL | dict(vocab_size=11, dropout=0.0)
     torch.manual_seed(0)

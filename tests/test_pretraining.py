@@ -17,7 +17,7 @@ from llmkit.metrics import token_loss
 from llmkit.pretraining import PRESETS, Pretraining, PretrainOptions
 from llmkit.tokenizer import load_tokenizer
 from llmkit.training import find_checkpoints
-from llmkit.transformer import load_model
+from llmkit.transformer import load_model, saving
 
 WORDS = ["the cat", "sat on", "a mat", "and saw", "one old dog", "that ran", "home.\n"]
 TEXT = " ".join(random.Random(0).choices(WORDS, k=800))[:5_000]
@@ -77,7 +77,8 @@ def test_the_validation_loss_is_that_of_the_last_tenth(folder):
     assert result["parameters"] == sum(p.numel() for p in model.parameters())
     assert result["seconds"] > 0
     speed = result["tokens"] / result["seconds"]
-    assert result["tokens_per_second"] == pytest.approx(speed, rel=0.01)
+    rounding = 0.001 / result["seconds"]  # seconds are told to the millisecond
+    assert result["tokens_per_second"] == pytest.approx(speed, rel=rounding)
 
 
 def test_what_the_model_learns_from_does_not_reach_into_the_last_tenth(folder):
@@ -139,7 +140,7 @@ def test_a_model_that_did_not_fit_on_the_disk_is_written_by_resuming(copy, monke
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(transformer, "save_file", fail)
+    monkeypatch.setattr(saving, "save_file", fail)
     with pytest.raises(OSError, match="could not save the model .*No space left"):
         finished(options(copy, "full"))
     monkeypatch.undo()
