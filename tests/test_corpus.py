@@ -557,6 +557,7 @@ class Hub(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_datasets_talks_with_a_hub_and_remembers(tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)

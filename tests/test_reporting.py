@@ -109,6 +109,7 @@ def test_a_terminal_gets_one_line_that_moves(columns):
     assert all(len(state) <= (columns or 80) for state in states)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_the_line_moves_also_where_the_percentage_stands_still():
     leap = "0.5 + n / 10**6 if n > 1 else 0.0"  # tqdm would wait for another one

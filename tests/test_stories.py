@@ -127,6 +127,7 @@ def test_every_edit_of_every_pet_story_is_judged_rightly():
 # The language of the course
 
 
+@pytest.mark.slow
 def test_entropy_agrees_with_many_stories(told):
     entropy = STORIES.entropy()
     for exact, seen in [
@@ -167,6 +168,7 @@ def is_story(text, language, recognizers) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_the_parser_agrees_with_regular_expressions(told):
     patterns = recognizers(STORIES)
     assert all(is_story(text, STORIES, patterns) for text in told[:100])
