@@ -707,7 +707,10 @@ def test_minilm_is_bert_in_every_layer(minilm):
 
 @pytest.mark.slow
 def test_minilm_finds_the_same_sentences_alike_as_sentence_transformers(minilm):
-    sentence_transformers = pytest.importorskip("sentence_transformers")
+    found = importlib.util.find_spec("sentence_transformers")
+    need(found, "sentence_transformers", "pip install sentence-transformers")
+    import sentence_transformers
+
     twin = sentence_transformers.SentenceTransformer(str(minilm), device="cpu")
     tokens = twin.tokenizer(SENTENCES, padding=True, return_tensors="pt")
     mask = tokens["attention_mask"].bool()

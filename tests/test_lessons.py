@@ -94,6 +94,18 @@ def test_the_first_code_cell_holds_the_parameters_and_derives_nothing(source):
 
 
 @every_lesson
+def test_help_is_imported_where_the_text_offers_it(source):
+    names = {
+        alias.asname or alias.name
+        for code in cells(source, "code")
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {"hint", "solution"} <= names, "a learner calls both in cells of their own"
+
+
+@every_lesson
 def test_every_picture_has_words(source):
     text = "\n".join(cells(source, "markdown"))
     assert not re.search(r"!\[\s*\]", text), "a picture without alt text"

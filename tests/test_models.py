@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
+from llmkit.generation import generate
 from llmkit.transformer import (
     PRESETS,
     Block,
@@ -193,6 +194,18 @@ def test_a_seq2seq_writes_the_same_with_a_cache(positions, pieces):
     parts = [model.decoder(t, cache, memory=memory) for t in target.split(pieces, 1)]
     whole = model(source, target, mask)
     assert_close(torch.cat(parts, dim=1), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_what_a_decoder_makes_of_a_memory_it_makes_once_a_text():
+    model, made = make(Seq2Seq, qk_norm=True, n_kv_heads=1), []
+    for block in model.decoder.blocks:
+        block.cross.kv.register_forward_hook(lambda *x: made.append(1))
+    memory = model.encode(random_ids(2, 8))
+    start = random_ids(2, 1)
+    list(generate(model.decoder, start, 7, temperature=0, memory=memory))
+    assert len(made) == 2  # once a block
+    list(generate(model.decoder, start, 7, 0, memory=memory, cache=False))
+    assert len(made) == 2 + 7 * 2
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 class KVCache:
-    """Keep the keys and values of one attention layer, so that none is made twice.
+    """Keep the keys and values of one block's attention, so that none is made twice.
 
     Room for `capacity` positions is set aside once, because growing a tensor by one
     position a token would copy all of it every time. Lesson 06.
@@ -21,6 +21,7 @@ class KVCache:
         self.length = 0
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
+        self.memory: tuple[Tensor, Tensor] | None = None  # of what an encoder read
 
     def __len__(self) -> int:
         return self.length

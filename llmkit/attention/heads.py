@@ -85,28 +85,25 @@ class MultiHeadAttention(nn.Module):
         """Mix each position with those it may look at.
 
         turns: (2, T, K/2) from `rotary`; slopes: (H, T, S) from `alibi`; cache: keys
-        and values of the positions before x; watch: a list that receives the weights
-        (B, H, T, S); mask: boolean, (T, S) or broadcast to (B, H, T, S), True where a
-        query may look; memory: (B, S, D), what `cross` looks at, projected at each
-        call. Without `watch` torch computes the same by a faster road that never holds
-        all the weights at once (nor minds a query that may look at nothing: it finds
-        zeros).
+        and values of the positions before x, and of the memory; watch: a list that
+        receives the weights (B, H, T, S); mask: boolean, (T, S) or broadcast to (B, H,
+        T, S), True where a query may look; memory: (B, S, D), what `cross` looks at,
+        without turns. Without `watch` torch computes the same by a faster road that
+        never holds all the weights at once (nor minds a query that may look at nothing:
+        it finds zeros).
 
         Raises: ValueError if a mask does not fit, or memory is missing or one too many.
         """
         self._check(x, memory)
-        q, k, v = self._project(x, memory)  # (B, H, T, K), then (B, G, S, K) twice
-        if self.q_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)  # of one length before the weights
-        if turns is not None:
-            q, k = rotate(q, turns), rotate(k, turns)  # as they were, turned
-        if cache is not None:
-            k, v = cache.append(k, v)  # (B, G, S, K)
+        if memory is None:
+            q, k, v = self._look_around(x, turns, cache)  # (B, H, T, K), (B, G, S, K)
+        else:
+            q, k, v = self._look_across(x, memory, cache)  # (B, H, T, K), (B, G, S, K)
         if self.n_kv_heads < self.n_heads:
             each = self.n_heads // self.n_kv_heads  # heads that share a key
             k = k.repeat_interleave(each, dim=1)  # (B, H, S, K)
             v = v.repeat_interleave(each, dim=1)  # (B, H, S, K)
-        mixed = self._look(q, k, v, mask, slopes, watch)  # (B, H, T, K)
+        mixed = self._mix(q, k, v, mask, slopes, watch)  # (B, H, T, K)
         return self.out(mixed.transpose(1, 2).flatten(2))  # (B, T, D)
 
     def _check(self, x: Tensor, memory: Tensor | None) -> None:
@@ -121,19 +118,37 @@ class MultiHeadAttention(nn.Module):
                 f"{tuple(x.shape)}: got {tuple(memory.shape)}"
             )
 
-    def _project(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, ...]:
-        """Make queries of x, and keys and values of x or of memory, in heads."""
-        if memory is None:
-            keys = self.n_kv_heads * self.d_head
-            widths = [self.n_heads * self.d_head, keys, keys]
-            parts = self.qkv(x).split(widths, dim=-1)  # (B, T, ·) each
-        else:
-            parts = self.q(x), *self.kv(memory).chunk(2, dim=-1)  # (B, T or S, ·)
-        return tuple(
-            part.unflatten(-1, (-1, self.d_head)).transpose(1, 2) for part in parts
-        )
+    def _look_around(self, x: Tensor, turns, cache) -> tuple[Tensor, Tensor, Tensor]:
+        """Make queries, keys and values of x; of all before it too, with a cache."""
+        keys = self.n_kv_heads * self.d_head
+        widths = [self.n_heads * self.d_head, keys, keys]
+        parts = self.qkv(x).split(widths, dim=-1)  # (B, T, H K), (B, T, G K) twice
+        q, k, v = map(self._heads, parts)  # (B, H, T, K), (B, G, T, K) twice
+        if self.q_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)  # of one length before the weights
+        if turns is not None:
+            q, k = rotate(q, turns), rotate(k, turns)  # as they were, turned
+        if cache is not None:
+            k, v = cache.append(k, v)  # (B, G, S, K)
+        return q, k, v
 
-    def _look(self, q, k, v, mask, slopes, watch) -> Tensor:
+    def _look_across(self, x: Tensor, memory: Tensor, cache):
+        """Make queries of x, keys and values of memory; these once, with a cache."""
+        q = self._heads(self.q(x))  # (B, H, T, K)
+        q = q if self.q_norm is None else self.q_norm(q)  # (B, H, T, K)
+        if cache is not None and cache.memory is not None:
+            return q, *cache.memory
+        k, v = map(self._heads, self.kv(memory).chunk(2, dim=-1))  # (B, G, S, K)
+        k = k if self.k_norm is None else self.k_norm(k)  # (B, G, S, K)
+        if cache is not None:
+            cache.memory = (k, v)
+        return q, k, v
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Cut (B, T, H K) into heads, (B, H, T, K)."""
+        return x.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
+
+    def _mix(self, q, k, v, mask, slopes, watch) -> Tensor:
         T, S = q.size(-2), k.size(-2)
         causal = self.causal and T > 1  # one query, the last, may see every key
         plain = mask is None and slopes is None

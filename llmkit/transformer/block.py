@@ -111,7 +111,9 @@ class Block(nn.Module):
         here = dict(turns=turns, slopes=slopes, cache=cache, watch=watch, mask=mask)
         x = self._add(x, self.norm1, self.attention, **here)  # (B, T, D)
         if memory is not None:
-            there = dict(memory=memory, mask=memory_mask, watch=watch_cross)
+            there = dict(
+                memory=memory, mask=memory_mask, watch=watch_cross, cache=cache
+            )
             x = self._add(x, self.norm_cross, self.cross, **there)  # (B, T, D)
         return self._add(x, self.norm2, self._think)  # (B, T, D)
 

@@ -165,8 +165,7 @@ class Seq2Seq(nn.Module):
     ) -> Memory:
         """Read the source (B, S) once, for any number of looks at it.
 
-        source_mask: boolean (B, S), True where a token is. watch: see `Encoder`. What
-        a decoder makes of the memory it makes anew at each call.
+        source_mask: boolean (B, S), True where a token is. watch: see `Encoder`.
         """
         states = self.encoder(source, source_mask, watch=watch)  # (B, S, D)
         return Memory(states, source_mask)

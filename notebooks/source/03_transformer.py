@@ -613,9 +613,8 @@ may_look[S:, S:] = 3 * torch.ones(T, T).tril()  # the decoder: its own past
 
 # %%
 names = dict(columns=read + written, rows=read + written)
-picture = figures.heatmap(
-    may_look, "is looked at", "looks", "who looks", size=(7.2, 4.6), **names
-)
+names |= dict(title="who may look at whom", size=(7.2, 4.6))
+picture = figures.heatmap(may_look, "is looked at", "looks", "kind", **names)
 kinds = ["never", "encoder", "cross", "decoder"]
 picture.figure.axes[1].set_yticks(range(4), kinds)  # beside the colours
 picture
