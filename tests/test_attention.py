@@ -269,18 +269,28 @@ def test_one_row_without_a_key_is_enough_to_be_refused():
         attention(torch.zeros(3, 2), torch.zeros(2, 2), torch.zeros(2, 2), mask)
 
 
-def test_qk_norm_is_its_formula():
+@pytest.mark.parametrize("cross", [False, True])
+def test_qk_norm_is_its_formula(cross):
     torch.manual_seed(0)
-    look, watch = MultiHeadAttention(8, 2, qk_norm=True), []
+    look, watch = MultiHeadAttention(8, 2, qk_norm=True, cross=cross), []
     with torch.no_grad():
         look.q_norm.weight.normal_()
         look.k_norm.weight.normal_()
-    x = torch.randn(2, 3, 8)
-    look(x, watch=watch)
-    q, k, _ = look.qkv(x).view(2, 3, 3, 2, 4).permute(2, 0, 3, 1, 4)
+    x, memory = torch.randn(2, 2, 3, 8)
+    look(x, watch=watch, memory=memory if cross else None)
+    if cross:
+        parts = look.q(x), look.kv(memory)[..., :8]
+    else:
+        parts = look.qkv(x)[..., :16].chunk(2, dim=-1)
+    q, k = (part.view(2, 3, 2, 4).transpose(1, 2) for part in parts)
     q = q / q.square().mean(-1, keepdim=True).sqrt() * look.q_norm.weight
     k = k / k.square().mean(-1, keepdim=True).sqrt() * look.k_norm.weight
     assert_close(watch[0], (q @ k.mT / 2).softmax(-1), atol=1e-4, rtol=1e-4)
+
+
+def test_slopes_take_on_the_precision_of_the_heads():
+    look, x = MultiHeadAttention(8, 2).bfloat16(), torch.randn(1, 3, 8).bfloat16()
+    assert look(x, slopes=alibi(2, 3)).dtype is torch.bfloat16
 
 
 @pytest.mark.parametrize("watched", [False, True])

@@ -144,7 +144,7 @@ def test_a_dragged_slider_changes_the_picture(lesson):
     handle = lesson.locator(".noUi-handle").first
     handle.scroll_into_view_if_needed()
     picture = lesson.locator(".jupyter-widgets img").first
-    before = picture.get_attribute("src")
+    before = settled(lesson)
     box = handle.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     lesson.mouse.move(x, y)
@@ -152,12 +152,25 @@ def test_a_dragged_slider_changes_the_picture(lesson):
     lesson.mouse.move(x + 90, y, steps=6)
     lesson.mouse.up()
     changed(lesson, picture, before)
-    look(lesson, picture)
+    look(lesson)
 
 
-def look(lesson, picture) -> None:
+def settled(lesson) -> str:
+    """Wait until the picture stays as it is; return it.
+
+    A control that moves through several values has it drawn several times.
+    """
+    picture, before = lesson.locator(".jupyter-widgets img").first, ""
+    while (now := picture.get_attribute("src")) != before:
+        before = now
+        lesson.wait_for_timeout(500)
+    return now
+
+
+def look(lesson) -> None:
     """Keep a screenshot, for whoever wants to look at it."""
-    picture.scroll_into_view_if_needed()
+    settled(lesson)
+    lesson.evaluate("document.querySelector('.jupyter-widgets img').scrollIntoView()")
     lesson.screenshot(path=NOTEBOOKS.parent / "build" / f"{lesson.lesson}.png")
 
 
@@ -165,7 +178,7 @@ def look(lesson, picture) -> None:
 def test_the_keyboard_moves_the_slider(lesson):
     handle = lesson.locator(".noUi-handle").first
     picture = lesson.locator(".jupyter-widgets img").first
-    before, value = picture.get_attribute("src"), handle.get_attribute("aria-valuenow")
+    before, value = settled(lesson), handle.get_attribute("aria-valuenow")
     handle.focus()
     for _ in range(4):
         lesson.keyboard.press("ArrowLeft")
@@ -177,9 +190,9 @@ def test_the_keyboard_moves_the_slider(lesson):
 def test_a_choice_from_a_list_changes_the_picture(lesson):
     chooser = lesson.locator(".widget-dropdown select").first
     picture = lesson.locator(".jupyter-widgets img").first
-    before = picture.get_attribute("src")
+    before = settled(lesson)
     chooser.scroll_into_view_if_needed()
     chooser.select_option(index=1)
     changed(lesson, picture, before)
-    look(lesson, picture)
+    look(lesson)
     assert not lesson.errors
