@@ -259,6 +259,12 @@ def test_gpt2s_of_old_bring_their_masks_along(tmp_path):
     assert_close(Decoder.from_hf(tmp_path)(ids), twin(ids).logits, **CLOSE)
 
 
+def test_the_dropout_after_each_part_is_the_one_taken_over():
+    twin = their_bert()
+    twin.config.hidden_dropout_prob, twin.config.attention_probs_dropout_prob = 0.2, 0.3
+    assert Encoder.from_hf(twin).config.dropout == 0.2
+
+
 def test_half_precision_weights_become_single():
     twin = their_gpt2().half()
     assert {p.dtype for p in Decoder.from_hf(twin).parameters()} == {torch.float32}

@@ -300,9 +300,19 @@ def test_dropout_stands_after_each_part_and_after_the_embedding(place):
 @each_position
 def test_what_a_formula_gave_goes_where_the_model_goes(positions):
     model = make(Decoder, positions=positions).double()
-    assert {t.dtype for t in model.buffers()} <= {torch.float64}
+    tables = [t for t in (model.sinusoids, model.turns, model.slopes) if t is not None]
+    assert [t.dtype for t in tables] == [torch.float64] * (positions != "learned")
     assert model(random_ids(1, 8)).dtype is torch.float64
-    assert {t.device.type for t in model.to("meta").buffers()} <= {"meta"}
+    assert len(list(model.to("meta").buffers())) == len(tables)
+    assert "meta" in {x.device.type for x in model.buffers()} or not tables
+
+
+def test_a_scaled_embedding_is_the_table_times_the_root_of_the_width():
+    scaled, plain = make(scale_embedding=True), make()
+    with torch.no_grad():
+        plain.embedding.weight.mul_(16**0.5)
+    ids = random_ids(2, 8)
+    assert_close(scaled(ids), plain(ids), atol=1e-4, rtol=1e-4)
 
 
 def test_short_integers_are_ids_too():
