@@ -17,6 +17,7 @@ from llmkit.training import (
     rate,
 )
 from llmkit.training.optimizers import parameter_groups
+from llmkit.transformer import Seq2Seq
 
 sides = st.integers(1, 24)
 
@@ -77,22 +78,42 @@ def test_muon_is_momentum_orthogonalized_and_scaled_by_shape():
             assert_close(layer.weight.detach(), twin, atol=1e-3, rtol=0)
 
 
-def test_a_fused_matrix_moves_as_three_matrices_would():
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [
+        ("qkv", [8, 8, 8]),
+        ("qkv", [8, 4, 4]),  # heads that share their keys and values
+        ("kv", [8, 8]),
+        ("kv", [4, 4]),
+        ("", [16]),
+    ],
+)
+def test_a_fused_matrix_moves_as_its_parts_would(kind, rows):
     torch.manual_seed(0)
-    fused = nn.Linear(8, 24, bias=False)
-    three = nn.ModuleList(nn.Linear(8, 8, bias=False) for _ in range(3))
+    fused = nn.Linear(8, sum(rows), bias=False)
+    layers = nn.ModuleList(nn.Linear(8, n, bias=False) for n in rows)
     with torch.no_grad():
-        for layer, part in zip(three, fused.weight.chunk(3)):
+        for layer, part in zip(layers, fused.weight.split(rows)):
             layer.weight.copy_(part)
-    together = Muon([{"params": list(fused.parameters()), "fused": "qkv"}], lr=0.1)
-    apart = Muon([{"params": list(three.parameters())}], lr=0.1)
+    together = Muon([{"params": list(fused.parameters()), "fused": kind}], lr=0.1)
+    apart = Muon([{"params": list(layers.parameters())}], lr=0.1)
     for seed in range(3):
         fake_gradients(fused, seed)
-        for layer, part in zip(three, fused.weight.grad.chunk(3)):
+        for layer, part in zip(layers, fused.weight.grad.split(rows)):
             layer.weight.grad = part.clone()
         together.step()
         apart.step()
-        assert_close(fused.weight, torch.cat([layer.weight for layer in three]))
+        assert_close(fused.weight, torch.cat([layer.weight for layer in layers]))
+
+
+def test_a_look_at_a_memory_has_its_keys_and_values_in_one():
+    model = Seq2Seq(small_model(n_kv_heads=1).config)
+    kinds = parameter_groups(model)
+    assert {tuple(w.shape) for w in kinds["kv"]} == {(16, 16)}  # 2 of 8 rows
+    assert {tuple(w.shape) for w in kinds["qkv"]} == {(32, 16)}  # 16 + 8 + 8
+    config = TrainingConfig(steps=1, optimizer="muon")
+    muon, _ = make_optimizers(model, config)
+    assert [g["fused"] for g in muon.param_groups] == ["qkv", "kv", ""]
 
 
 def test_muon_leaves_alone_what_has_no_gradient():
