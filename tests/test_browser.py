@@ -129,7 +129,7 @@ def test_run_all_reaches_the_end(lesson):
     assert all(cell["execution_count"] for cell in code if "".join(cell["source"]))
 
 
-def changed(lesson, picture, before: str) -> None:
+def expect_change(lesson, picture, before: str) -> None:
     """Wait until a picture is another one; it must still say what it shows."""
     lesson.wait_for_function(
         "before => document.querySelector('.jupyter-widgets img').src !== before",
@@ -151,7 +151,7 @@ def test_a_dragged_slider_changes_the_picture(lesson):
     lesson.mouse.down()
     lesson.mouse.move(x + 90, y, steps=6)
     lesson.mouse.up()
-    changed(lesson, picture, before)
+    expect_change(lesson, picture, before)
     look(lesson)
 
 
@@ -182,7 +182,7 @@ def test_the_keyboard_moves_the_slider(lesson):
     handle.focus()
     for _ in range(4):
         lesson.keyboard.press("ArrowLeft")
-    changed(lesson, picture, before)
+    expect_change(lesson, picture, before)
     assert handle.get_attribute("aria-valuenow") != value
     assert not lesson.errors
 
@@ -193,6 +193,6 @@ def test_a_choice_from_a_list_changes_the_picture(lesson):
     before = settled(lesson)
     chooser.scroll_into_view_if_needed()
     chooser.select_option(index=1)
-    changed(lesson, picture, before)
+    expect_change(lesson, picture, before)
     look(lesson)
     assert not lesson.errors
