@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -96,8 +97,9 @@ def test_a_failing_lesson_is_named_and_the_rest_still_runs(folder, tmp_path, cap
     assert course.run(CourseOptions(profile="smoke", out=str(out)), folder) == 1
     said = capsys.readouterr().out
     assert "01_bad: cell In [4] `y = x / 0`: ZeroDivisionError: division by" in said
-    assert "| 01_bad  | 0.0     | 4     | none   | failed      |" in said
-    assert "| 02_late | 0.0     | 4     | none   | as expected |" in said
+    said = re.sub(r"\d\.\d  ", "N.N  ", said)  # minutes, on whatever machine
+    assert "| 01_bad  | N.N     | 4     | none   | failed      |" in said
+    assert "| 02_late | N.N     | 4     | none   | as expected |" in said
     assert said.endswith(f"1 of 2 lessons as expected; see {out}\n")
     assert sorted(path.name for path in out.iterdir()) == [
         "01_bad.ipynb",
