@@ -83,7 +83,7 @@ def as_hf(model: Stack):
     if family is None or model.cross:
         raise ValueError(
             "Hugging Face's BERT is an encoder and its GPT-2 a decoder alone: got a "
-            f"{type(model).__name__} that is neither; keep it with save_model"
+            f"{type(model).__name__} that is neither; save_model keeps a whole Seq2Seq"
         )
     fields = family.config(model.config)
     if type(model) is Encoder:
