@@ -131,6 +131,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     assert sorted(here.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_real_process_shows_no_stack(here):
     process = start("-m", "llmkit", "pretrain", "--corpus", "empty.txt", "--out", "x")

