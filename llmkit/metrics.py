@@ -16,7 +16,9 @@ IGNORE = -100  # the label that asks for nothing
 def token_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the summed negative log-probability of the labels, and how many count.
 
-    logits: (..., V); labels: (...), -100 where nothing is asked.
+    logits: (..., V); labels: (...), -100 where nothing is asked. Or logits (N, V) of
+    the N labels that are asked for alone, in their order: what is not asked need not be
+    computed.
 
     Returns: sum in nats and count, both without dimensions.
     Raises: ValueError if the shapes do not fit.
@@ -26,7 +28,7 @@ def token_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     >>> round(float(total / count), 4), int(count)  # ln 4: no idea among four
     (1.3863, 2)
     """
-    _check(logits, labels)
+    labels = _fit(logits, labels)
     flat = logits.reshape(-1, logits.size(-1)).float()  # (N, V)
     total = F.cross_entropy(
         flat, labels.reshape(-1), ignore_index=IGNORE, reduction="sum"
@@ -37,11 +39,13 @@ def token_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def token_accuracy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return how many labels are the model's first choice, and how many count.
 
+    logits and labels: as for `token_loss`.
+
     >>> logits = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
     >>> token_accuracy(logits, torch.tensor([[1, 1]]))
     (tensor(1), tensor(2))
     """
-    _check(logits, labels)
+    labels = _fit(logits, labels)
     asked = labels != IGNORE
     return ((logits.argmax(dim=-1) == labels) & asked).sum(), asked.sum()
 
@@ -66,11 +70,17 @@ def bits_per_byte(nats: float, tokens: int, byte_count: int) -> float:
     return nats / math.log(2) * tokens / byte_count
 
 
-def _check(logits: Tensor, labels: Tensor) -> None:
-    if logits.shape[:-1] != labels.shape:
-        raise ValueError(
-            f"each label needs its logits: got logits {tuple(logits.shape)} and labels "
-            f"{tuple(labels.shape)}; expected (..., V) and (...)"
-        )
+def _fit(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the labels that the logits are for."""
     if labels.dtype != torch.long:
         raise ValueError(f"labels are class numbers (torch.long): got {labels.dtype}")
+    if logits.shape[:-1] == labels.shape:
+        return labels
+    asked = labels[labels != IGNORE]  # (N,)
+    if logits.shape[:-1] == asked.shape:
+        return asked
+    raise ValueError(
+        f"each label needs its logits: got logits {tuple(logits.shape)} and labels "
+        f"{tuple(labels.shape)}; expected (..., V) and (...), or a row of logits for "
+        f"each of the {len(asked)} labels that are asked for"
+    )

@@ -6,6 +6,7 @@ on one CPU and, under ``accelerate launch``, on many GPUs: then every process mu
 at the same step.
 """
 
+import math
 import signal
 import threading
 import time
@@ -19,7 +20,11 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from llmkit.metrics import IGNORE, token_loss
-from llmkit.training.checkpoints import load_latest, save_checkpoint
+from llmkit.training.checkpoints import (
+    find_checkpoints,
+    load_latest,
+    save_checkpoint,
+)
 from llmkit.training.optimizers import make_optimizers
 from llmkit.training.schedule import TrainingConfig, progress, rate
 
@@ -64,10 +69,10 @@ def fit(
     """Train the model, yielding a `Step` after each update of its weights.
 
     batches: ``batches[i]`` is the batch of step i, (inputs, labels), the same in every
-    process; each process takes its share of the rows. Inputs are one tensor, or a tuple
-    of those that the model is called with, such as (ids, padding_mask). evaluation: a
-    list of such batches, gone through whole. resume: go on from the latest checkpoint
-    in config.out.
+    process; each process takes its share of the rows. Inputs are one tensor, a tuple of
+    those that the model is called with, such as (ids, padding_mask), or a dict of them
+    by name. evaluation: a list of such batches, gone through whole. resume: go on from
+    the latest checkpoint in config.out.
 
     The loss is a sum over labels divided by their count in the whole batch. So neither
     accumulation nor more processes change it, however uneven their shares are.
@@ -96,6 +101,8 @@ def fit(
     note = "; ".join(f"{what}: went on from step {number}" for what in damage)
 
     def save() -> None:
+        if not all(bool(p.isfinite().all()) for p in model.parameters()):
+            raise _diverged("a weight is no number any more", number, config)
         if config.out and accelerator.is_main_process:
             numbers = {"tokens": tokens, "seconds": seconds, "val_loss": val_loss}
             plain = [getattr(o, "optimizer", o) for o in optimizers]
@@ -112,7 +119,8 @@ def fit(
                 loss, count = _step(
                     accelerator, model, optimizers, batches[number], config, share
                 )
-                _check(loss, number + 1)
+                if not math.isfinite(loss):
+                    raise _diverged(f"the loss is {loss}", number + 1, config)
                 seconds += _agree(accelerator, time.perf_counter() - began)
                 number, tokens, val_loss = number + 1, tokens + count, None
                 whole, done = True, progress(config, number, seconds)
@@ -155,14 +163,12 @@ def _step(accelerator, model, optimizers, batch, config, share) -> tuple[float, 
         )
     count = int((labels != IGNORE).sum())  # of all processes: each sees the batch
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    columns = (x.tensor_split(pieces) for x in (*_as_tuple(inputs), labels))
-    shares = list(zip(*columns))[mine]
+    shares = list(zip(_cut(inputs, pieces), labels.tensor_split(pieces)))[mine]
     total = torch.zeros((), device=accelerator.device)
-    for i, share_of_rows in enumerate(shares):
-        *x, y = (column.to(accelerator.device) for column in share_of_rows)
+    for i, (x, y) in enumerate(shares):
         last = i == len(shares) - 1
         with nullcontext() if last else accelerator.no_sync(model):
-            loss_sum, _ = token_loss(model(*x), y)
+            loss_sum, _ = _loss(model, x, y, accelerator.device)
             # Processes average their gradients; a sum over all of them is wanted.
             accelerator.backward(loss_sum * accelerator.num_processes / max(count, 1))
             total += loss_sum.detach()
@@ -192,8 +198,7 @@ def evaluate(model: nn.Module, batches: Sequence, accelerator=None) -> float:
     was_training = model.training
     model.eval()
     for inputs, labels in batches[rank::size]:
-        x = (column.to(device) for column in _as_tuple(inputs))
-        loss_sum, count = token_loss(model(*x), labels.to(device))
+        loss_sum, count = _loss(model, inputs, labels, device)
         sums += torch.stack([loss_sum.to(exact), count.to(exact)])
     if accelerator:
         sums = accelerator.reduce(sums)
@@ -201,9 +206,23 @@ def evaluate(model: nn.Module, batches: Sequence, accelerator=None) -> float:
     return float(sums[0] / sums[1])
 
 
-def _as_tuple(inputs) -> tuple:
-    """Return what the model is called with."""
-    return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+def _cut(inputs, pieces: int) -> list:
+    """Cut a batch's inputs into pieces of some rows each."""
+    if isinstance(inputs, dict):
+        columns = [x.tensor_split(pieces) for x in inputs.values()]
+        return [dict(zip(inputs, piece)) for piece in zip(*columns)]
+    columns = (inputs,) if isinstance(inputs, Tensor) else inputs
+    return list(zip(*(x.tensor_split(pieces) for x in columns)))
+
+
+def _loss(model, inputs, labels: Tensor, device) -> tuple[Tensor, Tensor]:
+    """Ask the model, by place or by name; return its summed loss and the count."""
+    if isinstance(inputs, dict):
+        logits = model(**{name: x.to(device) for name, x in inputs.items()})
+    else:
+        columns = (inputs,) if isinstance(inputs, Tensor) else inputs
+        logits = model(*(x.to(device) for x in columns))
+    return token_loss(logits, labels.to(device))
 
 
 def _middle(config: TrainingConfig, done: float) -> float:
@@ -224,12 +243,17 @@ def _agree(accelerator: Accelerator, seconds: float) -> float:
     return float(accelerator.gather(mine).max())
 
 
-def _check(loss: float, number: int) -> None:
-    if loss != loss or loss in (float("inf"), float("-inf")):
-        raise ValueError(
-            f"the loss is {loss} at step {number}: training has diverged; lower the "
-            "learning rate, clip gradients, or use precision='fp32'"
-        )
+def _diverged(what: str, number: int, config: TrainingConfig) -> ValueError:
+    """Say what became of a run, why that may be, and what is left of it."""
+    kept = find_checkpoints(config.out)[:1] if config.out else []
+    left = f"the last good checkpoint is {kept[0].name}" if kept else "none was saved"
+    return ValueError(
+        f"{what} at step {number}: training has diverged ({left}). Likely causes: a "
+        f"learning rate that is too high (learning_rate {config.learning_rate}, "
+        f"muon_rate {config.muon_rate}): try a third; no warm-up, or gradients that "
+        "are not clipped: set clip=1.0; bf16: try precision='fp32'; a number in the "
+        "data or a changed layer that is NaN from the start, if this is step 1"
+    )
 
 
 @contextmanager

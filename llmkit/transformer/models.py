@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from llmkit.attention import KVCache
 from llmkit.transformer.block import ACTIVATIONS, make_norm
 from llmkit.transformer.config import ModelConfig
-from llmkit.transformer.stack import Memory, Stack, check_padding
+from llmkit.transformer.stack import Memory, Stack, check_asked, check_padding
 
 
 class Encoder(Stack):
@@ -37,23 +37,27 @@ class Encoder(Stack):
         padding_mask: Tensor | None = None,
         segments: Tensor | None = None,
         watch: list | None = None,
+        documents: Tensor | None = None,
     ) -> Tensor:
         """Return what each token means here: (B, T) to (B, T, D).
 
         padding_mask: boolean (B, T), True where a token is; what stands at the other
         places is never looked at. segments: (B, T), which part of the text a token
         belongs to, 0 unless told. watch: a list that receives each block's attention
-        weights (B, H, T, T).
+        weights (B, H, T, T). documents: (B, T), the number of the document that a token
+        belongs to; no token looks at another document.
         """
         check_padding(padding_mask, ids.shape)
-        return self.hidden(ids, watch=watch, mask=padding_mask, segments=segments)
+        told = dict(mask=padding_mask, segments=segments, documents=documents)
+        return self.hidden(ids, watch=watch, **told)
 
 
 class MaskedLM(Encoder):
     """Guess the tokens of a text that were hidden: BERT with its head.
 
-    ids: (B, T) integers in, logits (B, T, V) out. Between the hidden states and the
-    logits stand one more layer, an activation and a norm.
+    ids: (B, T) integers in, logits (B, T, V) out, or (N, V) of the N places that are
+    asked for. Between the hidden states and the logits stand one more layer, an
+    activation and a norm.
 
     Raises: as `Encoder`.
     Source: Devlin et al. 2019, section 3.1; Lesson 05.
@@ -80,11 +84,20 @@ class MaskedLM(Encoder):
         padding_mask: Tensor | None = None,
         segments: Tensor | None = None,
         watch: list | None = None,
+        documents: Tensor | None = None,
+        asked: Tensor | None = None,
     ) -> Tensor:
-        """Return the logits of what stands at each place: (B, T) to (B, T, V)."""
-        x = super().forward(ids, padding_mask, segments, watch)  # (B, T, D)
-        x = self.head_norm(self.activation(self.dense(x)))  # (B, T, D)
-        return self.head(x)  # (B, T, V)
+        """Return the logits of what stands at each place: (B, T) to (B, T, V).
+
+        asked: boolean (B, T), True at N places: then only their logits are computed,
+        (N, V), row by row. With a large vocabulary that is most of the work saved.
+        """
+        x = super().forward(ids, padding_mask, segments, watch, documents)  # (B, T, D)
+        if asked is not None:
+            check_asked(asked, ids.shape)
+            x = x[asked]  # (N, D)
+        x = self.head_norm(self.activation(self.dense(x)))  # (B, T, D) or (N, D)
+        return self.head(x)  # (B, T, V) or (N, V)
 
 
 class Decoder(Stack):
@@ -121,15 +134,17 @@ class Decoder(Stack):
         watch: list | None = None,
         memory: Memory | None = None,
         watch_cross: list | None = None,
+        documents: Tensor | None = None,
     ) -> Tensor:
         """Return the logits of the token after each of ids: (B, T) to (B, T, V).
 
         cache: from `new_cache`; ids are then the tokens after those it has seen.
         watch: a list that receives each block's attention weights (B, H, T, S).
         memory: from `Seq2Seq.encode`, for a decoder with `cross`; watch_cross: the same
-        as watch, for the looks at memory.
+        as watch, for the looks at memory. documents: (B, T), the number of the document
+        that a token belongs to; no token looks at another document.
         """
-        told = dict(memory=memory, watch_cross=watch_cross)
+        told = dict(memory=memory, watch_cross=watch_cross, documents=documents)
         return self.head(self.hidden(ids, cache, watch, **told))  # (B, T, V)
 
 

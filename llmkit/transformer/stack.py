@@ -80,6 +80,7 @@ class Stack(nn.Module):
         segments: Tensor | None = None,
         memory: Memory | None = None,
         watch_cross: list | None = None,
+        documents: Tensor | None = None,
     ) -> Tensor:
         """Return what the last block made of ids: (B, T) to (B, T, D)."""
         start = self._start(cache)
@@ -87,7 +88,7 @@ class Stack(nn.Module):
         self._check_memory(ids, memory)
         here = slice(start, start + T)
         x = self._embed(ids, start, segments)  # (B, T, D)
-        looks = dict(mask=_over_keys(mask), watch=watch)
+        looks = dict(mask=_may_look(mask, documents, ids, start), watch=watch)
         if self.turns is not None:
             looks["turns"] = self.turns[:, here]  # (2, T, K / 2)
         if self.slopes is not None:
@@ -240,6 +241,33 @@ def check_padding(mask: Tensor | None, shape: tuple[int, ...]) -> None:
             f"row {row} of the padding mask is all False: a text without a single "
             "token can't be read; leave that row out"
         )
+
+
+def check_asked(asked: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a choice of places that does not fit (B, T).
+
+    Raises: ValueError that says what came and what was expected.
+    """
+    if asked.dtype != torch.bool or asked.shape != shape:
+        raise ValueError(
+            f"asked is boolean, one entry for each token, {tuple(shape)}: got "
+            f"{asked.dtype} of shape {tuple(asked.shape)}; write labels != IGNORE"
+        )
+
+
+def _may_look(padding_mask, documents, ids: Tensor, start: int) -> Tensor | None:
+    """Say who may look at whom: nothing, (B, 1, 1, T) or (B, 1, T, T)."""
+    mask = _over_keys(padding_mask)
+    if documents is None:
+        return mask
+    if documents.shape != ids.shape or start:
+        raise ValueError(
+            f"each token belongs to one document, and none comes from a cache: got "
+            f"documents {tuple(documents.shape)}, token ids {tuple(ids.shape)} and "
+            f"{start} tokens in the cache"
+        )
+    same = documents[:, None, :, None] == documents[:, None, None, :]  # (B, 1, T, T)
+    return same if mask is None else same & mask
 
 
 def _over_keys(padding_mask: Tensor | None) -> Tensor | None:
