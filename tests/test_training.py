@@ -11,7 +11,15 @@ from torch import nn
 
 from llmkit.batches import NextTokenBatches, evaluation_batches
 from llmkit.metrics import IGNORE, token_loss
-from llmkit.training import TrainingConfig, best_precision, evaluate, fit, loop, rate
+from llmkit.training import (
+    TrainingConfig,
+    best_precision,
+    evaluate,
+    find_checkpoints,
+    fit,
+    loop,
+    rate,
+)
 from llmkit.transformer import Decoder, ModelConfig
 
 OPTIMIZERS = ("adamw", "muon")
@@ -138,10 +146,51 @@ def test_a_loss_that_is_no_number_stops_it_in_words():
     model = small_model()
     with torch.no_grad():
         model.norm.weight[0] = math.nan
-    with pytest.raises(
-        ValueError, match="loss is nan at step 1: training has diverged"
-    ):
+    with pytest.raises(ValueError, match="loss is nan at step 1: .* \\(none was saved"):
         train(model)
+
+
+class Exploding:
+    """Multiply a model's logits by NaN from one step on."""
+
+    def __init__(self, model, step: int):
+        self.calls, self.step = 0, step
+        model.head.register_forward_hook(self)
+
+    def __call__(self, head, arguments, logits):
+        self.calls += head.training
+        return logits * math.nan if self.calls > self.step else logits
+
+
+def test_a_diverged_run_keeps_its_last_good_checkpoint_and_says_why(tmp_path):
+    model = small_model()
+    Exploding(model, step=4)
+    with pytest.raises(ValueError) as caught:
+        train(model, steps=9, out=tmp_path, save_every=0)
+    words = str(caught.value)
+    assert words.startswith("the loss is nan at step 5: training has diverged (the")
+    for hint in ("step-00000004", "learning_rate 0.001", "clip=1.0", "fp32", "warm-up"):
+        assert hint in words
+    assert "\n" not in words
+    kept = find_checkpoints(tmp_path)
+    assert kept[0].name == "step-00000004"
+    other = small_model()
+    train(other, steps=9, out=tmp_path, resume=True)  # the model's fault aside
+    straight = small_model()
+    train(straight, steps=9)
+    assert same_weights(other, straight)
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path):
+    model = small_model()
+    config = TrainingConfig(steps=6, precision="fp32", out=tmp_path)
+    steps = fit(model, UnevenBatches(), config)
+    next(steps), next(steps)
+    with torch.no_grad():
+        model.norm.bias[0] = math.nan  # as a last step may leave it
+    with pytest.raises(ValueError, match="a weight is no number any more at step 2"):
+        steps.close()
+    assert not find_checkpoints(tmp_path)
 
 
 def test_a_batch_too_small_to_share_is_refused_in_words():
