@@ -21,6 +21,7 @@ class KVCache:
         self.length = 0
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
+        self.ids: Tensor | None = None  # (B, n + capacity), see `recall`
         self.memory: tuple[Tensor, Tensor] | None = None  # of what an encoder read
 
     def __len__(self) -> int:
@@ -52,6 +53,42 @@ class KVCache:
         self.values[:, :, self.length : end] = v
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def recall(self, ids: Tensor, n: int, nothing: int) -> Tensor:
+        """Keep the next ids (B, T) too; return them behind the n before, (B, n + T).
+
+        For a model that looks back at ids. nothing: what stands before the first.
+
+        Raises: ValueError if ids are of another batch.
+        """
+        B, T = ids.shape
+        if self.ids is None:
+            self.ids = ids.new_full((B, n + self.capacity), nothing)
+        if len(self.ids) != B:
+            raise ValueError(
+                f"the cache began with {len(self.ids)} rows: got {B}; use a new cache "
+                "for other rows"
+            )
+        self.ids[:, n + self.length : n + self.length + T] = ids
+        return self.ids[:, self.length : n + self.length + T].clone()
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` positions.
+
+        Raises: ValueError if there are not as many.
+
+        >>> import torch
+        >>> cache = KVCache(capacity=8)
+        >>> _ = cache.append(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))
+        >>> cache.rewind(1)
+        >>> len(cache)
+        1
+        """
+        if not 0 <= length <= self.length:
+            raise ValueError(
+                f"the cache holds {self.length} positions: can't go back to {length}"
+            )
+        self.length = length
 
 
 def _but_time(k: Tensor) -> tuple[int, ...]:

@@ -120,10 +120,9 @@ class MultiHeadAttention(nn.Module):
 
     def _look_around(self, x: Tensor, turns, cache) -> tuple[Tensor, Tensor, Tensor]:
         """Make queries, keys and values of x; of all before it too, with a cache."""
-        keys = self.n_kv_heads * self.d_head
-        widths = [self.n_heads * self.d_head, keys, keys]
-        parts = self.qkv(x).split(widths, dim=-1)  # (B, T, H K), (B, T, G K) twice
-        q, k, v = map(self._heads, parts)  # (B, H, T, K), (B, G, T, K) twice
+        H, G = self.n_heads, self.n_kv_heads
+        heads = self._heads(self.qkv(x))  # (B, H + 2 G, T, K)
+        q, k, v = heads.split([H, G, G], dim=1)  # (B, H, T, K), (B, G, T, K) twice
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)  # of one length before the weights
         if turns is not None:

@@ -119,9 +119,10 @@ class Block(nn.Module):
 
     def _add(self, x: Tensor, norm: nn.Module, part, **how) -> Tensor:
         """Add to x what a part makes of it, with the norm before or after."""
-        if self.pre_norm:
-            return x + self.dropout(part(norm(x), **how))  # (B, T, D)
-        return norm(x + self.dropout(part(x, **how)))  # (B, T, D)
+        found = part(norm(x) if self.pre_norm else x, **how)  # (B, T, D)
+        if self.training:  # else it would be a call for nothing
+            found = self.dropout(found)  # (B, T, D)
+        return x + found if self.pre_norm else norm(x + found)  # (B, T, D)
 
     def _think(self, x: Tensor) -> Tensor:
         """Treat each token alone: widen, bend, narrow. (B, T, D)."""

@@ -90,6 +90,7 @@ class ModelConfig:
     qk_norm: bool = False  # queries and keys have one length before they are compared
     embedding_norm: bool = False  # a norm before the first block, as BERT has
     scale_embedding: bool = False  # times √D, as in 2017, beside sines of size 1
+    look_back: int = 0  # tokens before each that are added to its embedding
     n_segments: int = 0  # kinds of text part that have an embedding (BERT: 2)
     dropout: float = 0.0  # share of numbers silenced in training, after each part
 
@@ -115,7 +116,7 @@ class ModelConfig:
             )
 
     def _check_sizes(self) -> None:
-        may_be_zero = ("d_ff", "n_kv_heads", "n_segments")
+        may_be_zero = ("d_ff", "n_kv_heads", "look_back", "n_segments")
         sizes = ("vocab_size", "context", "n_layers", "n_heads", "d_model")
         for name in (*sizes, *may_be_zero):
             least, got = int(name in sizes), getattr(self, name)

@@ -125,6 +125,7 @@ BERT = Family(
         norm_place="post",
         embedding_norm=True,
         qk_norm=False,
+        look_back=0,
         scale_embedding=False,
     ),
     refused={
@@ -179,6 +180,7 @@ GPT2 = Family(
         norm_place="pre",
         embedding_norm=False,
         qk_norm=False,
+        look_back=0,
         scale_embedding=False,
         n_segments=0,
     ),

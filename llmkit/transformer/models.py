@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from llmkit.attention import KVCache
 from llmkit.transformer.block import ACTIVATIONS, make_norm
+from llmkit.transformer.checks import check_asked, check_padding
 from llmkit.transformer.config import ModelConfig
-from llmkit.transformer.stack import Memory, Stack, check_asked, check_padding
+from llmkit.transformer.stack import Memory, Stack
 
 
 class Encoder(Stack):

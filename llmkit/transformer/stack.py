@@ -3,11 +3,13 @@
 from typing import NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llmkit.attention import KVCache
 from llmkit.positions import alibi, learned, rotary, sinusoidal
 from llmkit.transformer.block import Block, make_norm
+from llmkit.transformer.checks import check_padding, look_up, may_look, over_keys
 from llmkit.transformer.config import ModelConfig
 
 
@@ -26,6 +28,15 @@ class Stack(nn.Module):
         self.config, self.cross = config, cross
         D = config.d_model
         self.embedding = nn.Embedding(config.vocab_size, D)
+        if config.look_back and not causal:
+            raise ValueError(
+                f"only a decoder looks back, an encoder sees both sides: got look_back "
+                f"{config.look_back}; set it to 0"
+            )
+        # A table for each distance back; its last row means that nothing stands there.
+        self.earlier = nn.ModuleList(
+            nn.Embedding(config.vocab_size + 1, D) for _ in range(config.look_back)
+        )
         if config.positions == "learned":
             self.positions = nn.Embedding(config.context, D)
         if config.n_segments:
@@ -70,6 +81,9 @@ class Stack(nn.Module):
                 weight.zero_()
         if c.scale_embedding:  # so that, scaled, it is as large as the sines
             self.embedding.weight.normal_(std=c.d_model**-0.5)
+        if c.look_back:  # louder, so that sums of tokens are soon told apart
+            for table in (self.embedding, *self.earlier):
+                table.weight.normal_(std=0.1)
 
     def hidden(
         self,
@@ -88,13 +102,15 @@ class Stack(nn.Module):
         self._check_memory(ids, memory)
         here = slice(start, start + T)
         x = self._embed(ids, start, segments)  # (B, T, D)
-        looks = dict(mask=_may_look(mask, documents, ids, start), watch=watch)
+        if self.earlier:
+            x = x + self._look_back(ids, cache, documents)  # (B, T, D)
+        looks = dict(mask=may_look(mask, documents, ids, start), watch=watch)
         if self.turns is not None:
             looks["turns"] = self.turns[:, here]  # (2, T, K / 2)
         if self.slopes is not None:
             looks["slopes"] = self.slopes[:, here, : here.stop]  # (H, T, S)
         if memory is not None:
-            looks |= dict(memory=memory.states, memory_mask=_over_keys(memory.mask))
+            looks |= dict(memory=memory.states, memory_mask=over_keys(memory.mask))
             looks["watch_cross"] = watch_cross
         caches = [None] * len(self.blocks) if cache is None else cache
         for block, seen in zip(self.blocks, caches):
@@ -109,7 +125,7 @@ class Stack(nn.Module):
                 f"each token belongs to one segment: got segments "
                 f"{tuple(segments.shape)} and token ids {tuple(ids.shape)}"
             )
-        x = _look_up(self.embedding, ids, "token ids", "encode the text with the")
+        x = look_up(self.embedding, ids, "token ids", "encode the text with the")
         if c.scale_embedding:
             x = x * c.d_model**0.5  # (B, T, D)
         if c.positions == "learned":
@@ -118,7 +134,7 @@ class Stack(nn.Module):
             x = x + self.sinusoids[start : start + T]  # (B, T, D)
         if c.n_segments:
             parts = torch.zeros_like(ids) if segments is None else segments  # (B, T)
-            x = x + _look_up(self.segments, parts, "segments", "use the")  # (B, T, D)
+            x = x + look_up(self.segments, parts, "segments", "use the")  # (B, T, D)
         elif segments is not None:
             raise ValueError(
                 "this model knows no segments (n_segments is 0): leave them out"
@@ -126,6 +142,22 @@ class Stack(nn.Module):
         if c.embedding_norm:
             x = self.embedding_norm(x)  # (B, T, D)
         return self.dropout(x)  # (B, T, D)
+
+    def _look_back(self, ids: Tensor, cache, documents: Tensor | None) -> Tensor:
+        """Add up the embeddings of the tokens before each of ids: (B, T, D)."""
+        nothing, n, T = self.config.vocab_size, self.config.look_back, ids.size(1)
+        if cache is None:
+            text = F.pad(ids, (n, 0), value=nothing)  # (B, n + T)
+        else:
+            text = cache[0].recall(ids, n, nothing)  # (B, n + T)
+        total = torch.zeros((), device=ids.device)
+        for k, table in enumerate(self.earlier, start=1):
+            before = text[:, n - k : n - k + T]  # (B, T), the token k places earlier
+            if documents is not None:
+                its = F.pad(documents, (k, 0), value=-1)[:, :T]  # (B, T)
+                before = before.masked_fill(its != documents, nothing)  # (B, T)
+            total = total + table(before)  # (B, T, D)
+        return total
 
     def _start(self, cache: list[KVCache] | None) -> int:
         """Return how many positions the cache has seen."""
@@ -216,72 +248,3 @@ class Stack(nn.Module):
         from llmkit.transformer.huggingface import write
 
         write(self, folder)
-
-
-def check_padding(mask: Tensor | None, shape: tuple[int, ...]) -> None:
-    """Refuse a padding mask that does not fit (B, T), or hides a whole row.
-
-    Raises: ValueError that says what came and what was expected.
-    """
-    if mask is None:
-        return
-    if mask.dtype != torch.bool:
-        raise ValueError(
-            f"a padding mask is boolean, True where a token is: got {mask.dtype}; "
-            "write mask.bool(), or mask == 0 if yours marks the padding"
-        )
-    if mask.shape != shape:
-        raise ValueError(
-            f"a padding mask has one entry for each token, {tuple(shape)}: got "
-            f"{tuple(mask.shape)}; True where a token is, False at padding"
-        )
-    if not mask.any(dim=-1).all():
-        row = int((~mask.any(dim=-1)).nonzero()[0])
-        raise ValueError(
-            f"row {row} of the padding mask is all False: a text without a single "
-            "token can't be read; leave that row out"
-        )
-
-
-def check_asked(asked: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse a choice of places that does not fit (B, T).
-
-    Raises: ValueError that says what came and what was expected.
-    """
-    if asked.dtype != torch.bool or asked.shape != shape:
-        raise ValueError(
-            f"asked is boolean, one entry for each token, {tuple(shape)}: got "
-            f"{asked.dtype} of shape {tuple(asked.shape)}; write labels != IGNORE"
-        )
-
-
-def _may_look(padding_mask, documents, ids: Tensor, start: int) -> Tensor | None:
-    """Say who may look at whom: nothing, (B, 1, 1, T) or (B, 1, T, T)."""
-    mask = _over_keys(padding_mask)
-    if documents is None:
-        return mask
-    if documents.shape != ids.shape or start:
-        raise ValueError(
-            f"each token belongs to one document, and none comes from a cache: got "
-            f"documents {tuple(documents.shape)}, token ids {tuple(ids.shape)} and "
-            f"{start} tokens in the cache"
-        )
-    same = documents[:, None, :, None] == documents[:, None, None, :]  # (B, 1, T, T)
-    return same if mask is None else same & mask
-
-
-def _over_keys(padding_mask: Tensor | None) -> Tensor | None:
-    """Let every head and query see the same keys: (B, S) to (B, 1, 1, S)."""
-    return None if padding_mask is None else padding_mask[:, None, None, :]
-
-
-def _look_up(table: nn.Embedding, ids: Tensor, what: str, advice: str) -> Tensor:
-    """Return the rows of ids (B, T), as (B, T, D)."""
-    try:
-        return table(ids)  # (B, T, D)
-    except IndexError:
-        raise ValueError(
-            f"{what} are from 0 to {table.num_embeddings - 1} here: got "
-            f"{int(ids.min())} to {int(ids.max())}; {advice} tokenizer that this model "
-            "was made for"
-        ) from None
