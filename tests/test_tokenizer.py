@@ -152,6 +152,11 @@ def test_gaps_between_ids_count():
     assert HFTokenizer(gap).vocab_size == 8  # what an embedding must hold
 
 
+def test_many_texts_at_once_are_as_one_by_one():
+    texts = ["the cat", "", "naïve 🦆", "mat " * 50]
+    assert BYTES.encode_batch(texts) == [BYTES.encode(text) for text in texts]
+
+
 @pytest.fixture(scope="module")
 def bert_folder():
     spec = importlib.util.find_spec(BERT)  # finds the package, but runs none of it

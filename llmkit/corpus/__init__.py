@@ -1,20 +1,62 @@
-"""Text in, clean text out: load a corpus by its source string, and split it.
+"""Text in, clean text out: load a corpus by its source string, clean it, and split it.
 
 Every source becomes a `Corpus`: documents whose concatenation is the text that a model
-reads. There are no ids and no tensors here: see `tokenizer` and `batches`.
+reads; or, where it is larger than memory, a `stream` of them. There are no ids and no
+tensors here: see `tokenizer` and `batches`.
 
 Source: Lesson 04.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit.corpus.cleaning import JUDGEMENTS, REPAIRS, clean, cleaned
+from llmkit.corpus.duplicates import (
+    Pair,
+    deduplicate,
+    deduplicated,
+    duplicate_groups,
+    jaccard,
+    letter_shingles,
+    near_duplicates,
+    shingles,
+)
 from llmkit.corpus.files import TEXTS, read, read_text
 from llmkit.corpus.hub import hub_texts
 from llmkit.corpus.pydocs import python_docs
+from llmkit.corpus.report import Example, Report
+from llmkit.corpus.splitting import Leak, Leaks, leaks, split_documents
+from llmkit.corpus.streaming import stream_files, stream_text
 from llmkit.stories import stories
+
+__all__ = [
+    "JUDGEMENTS",
+    "REPAIRS",
+    "SOURCES",
+    "Corpus",
+    "Example",
+    "Leak",
+    "Leaks",
+    "Pair",
+    "Report",
+    "clean",
+    "cleaned",
+    "deduplicate",
+    "deduplicated",
+    "describe",
+    "duplicate_groups",
+    "jaccard",
+    "leaks",
+    "letter_shingles",
+    "load",
+    "near_duplicates",
+    "shingles",
+    "split",
+    "split_documents",
+    "stream",
+]
 
 SOURCES = {
     "stories": "our story language: any size, seeded, its entropy known; no network",
@@ -73,28 +115,88 @@ def load(source: str | Path, *, size: int | None = None, seed: int = 0) -> Corpu
     True
     """
     source = str(source)
-    if size is not None and size < 1:
-        raise ValueError(f"size is {size}: expected a number of characters above 0")
-    if source == "stories":
-        made = _take(stories(seed=seed), size or 2_000_000)
-        return Corpus(source, made, separator="\n")
-    separator = "\n\n"
-    if source == "python-docs":
-        texts = python_docs(seed)
-    elif source == "reviews":
-        texts, separator = read(_reviews_path(), "text"), "\n"
-    elif source.startswith("hub:"):
-        texts = hub_texts(source)
-    else:
+    _check_size(size)
+    documents, separator = _named(source, size, seed)
+    if documents is None:
         path, column = _find(source)
         if path.suffix.lower() in TEXTS and path.is_file():
             return Corpus(source, (read_text(path)[:size],), separator="")
-        texts = read(path, column)
-    documents = (text.strip() + separator for text in texts if text.strip())
-    corpus = Corpus(source, _take(documents, size), separator)
-    if not corpus.documents:
+        documents = _ended(read(path, column), separator)
+    taken = tuple(_take(documents, size))
+    return Corpus(source, tuple(_some(taken, source)), separator)
+
+
+def stream(
+    source: str | Path,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    boundary: str = "\n\n",
+    longest: int = 1_000_000,
+) -> Iterator[str]:
+    r"""Yield the documents of a source one after the other, holding none of its files.
+
+    For text larger than memory. Source, size and seed are those of `load`, and the
+    documents together are its text. A text file is cut into documents after each
+    `boundary`, by itself or in a folder; a document of more than `longest` characters
+    comes in pieces, cut after a line or before a space. The column of a table is
+    chosen by its first thousand rows.
+
+    Raises ValueError as `load` does: at once for a source that does not exist, else
+    when the fault is reached.
+
+    >>> documents = stream("stories", size=1_000_000_000, seed=4)
+    >>> next(documents)[:36]
+    'One warm night Fay hugged a bossy ro'
+    """
+    source = str(source)
+    _check_size(size)
+    if not boundary or longest < 1:
+        raise ValueError(
+            f"boundary is {boundary!r} and longest {longest}: expected some characters "
+            "between documents, and a number of characters above 0"
+        )
+    documents, separator = _named(source, size, seed)
+    if documents is None:
+        path, column = _find(source)
+        if path.suffix.lower() in TEXTS and path.is_file():
+            return _until(stream_text(path, boundary, longest), size)
+        documents = stream_files(path, column, boundary, longest, separator)
+    return _some(_take(documents, size), source)
+
+
+def _named(
+    source: str, size: int | None, seed: int
+) -> tuple[Iterator[str] | None, str]:
+    """Return the documents of a named source, None for a path; and the separator."""
+    if source == "stories":
+        return _take(stories(seed=seed), size or 2_000_000), "\n"
+    if source == "python-docs":
+        return _ended(python_docs(seed), "\n\n"), "\n\n"
+    if source == "reviews":
+        return _ended(read(_reviews_path(), "text"), "\n"), "\n"
+    if source.startswith("hub:"):
+        return _ended(hub_texts(source), "\n\n"), "\n\n"
+    return None, "\n\n"
+
+
+def _ended(texts: Iterable[str], separator: str) -> Iterator[str]:
+    return (text.strip() + separator for text in texts if text.strip())
+
+
+def _some(documents: Iterable[str], source: str) -> Iterator[str]:
+    """Pass documents on, and complain if there is none."""
+    found = False
+    for document in documents:
+        found = True
+        yield document
+    if not found:
         raise ValueError(f"{source}: all documents are empty: expected some text")
-    return corpus
+
+
+def _check_size(size: int | None) -> None:
+    if size is not None and size < 1:
+        raise ValueError(f"size is {size}: expected a number of characters above 0")
 
 
 def split(
@@ -129,17 +231,25 @@ def split(
     )
 
 
-def _take(documents: Iterable[str], size: int | None) -> tuple[str, ...]:
+def _take(documents: Iterable[str], size: int | None) -> Iterator[str]:
     """Keep whole documents up to `size` characters; cut only a first that is longer."""
-    if size is None:
-        return tuple(documents)
-    kept: list[str] = []
+    left = size
     for document in documents:
-        if kept and len(document) > size:
-            break
-        kept.append(document[:size])
-        size -= len(kept[-1])
-    return tuple(kept)
+        if size is None:
+            yield document
+            continue
+        if left < size and len(document) > left:
+            return
+        yield document[:left]
+        left -= min(len(document), left)
+
+
+def _until(documents: Iterable[str], size: int | None) -> Iterator[str]:
+    """Cut documents off where they have `size` characters together."""
+    for document in documents:
+        yield document[:size]
+        if size is not None and (size := size - len(document)) <= 0:
+            return
 
 
 def _find(source: str) -> tuple[Path, str | None]:

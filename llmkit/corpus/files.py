@@ -26,13 +26,7 @@ def read(path: Path, column: str | None = None) -> Iterator[str]:
     """
     ending = path.suffix.lower()
     if path.is_dir():
-        files = [each for each in walk(path, TEXTS + TABLES) if each.stat().st_size]
-        if not files:
-            raise ValueError(
-                f"{path}: no text in this folder: expected files that end in "
-                f"{', '.join(TEXTS + TABLES)}"
-            )
-        for each in files:
+        for each in files_in(path):
             yield from read(each, column)
     elif ending in TEXTS:
         yield read_text(path)
@@ -40,17 +34,25 @@ def read(path: Path, column: str | None = None) -> Iterator[str]:
         table = read_table(path)
         yield from table[text_column(table, column, str(path))].dropna()
     else:
-        raise ValueError(
-            f"{path}: cannot read a file that ends in {ending!r}: expected one of "
-            f"{', '.join(TEXTS + TABLES)}: save it as plain text, or rename it"
-        )
+        raise wrong_ending(path)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files in a folder that can be read and are not empty, sorted."""
+    files = [each for each in walk(folder, TEXTS + TABLES) if each.stat().st_size]
+    if files:
+        return files
+    raise ValueError(
+        f"{folder}: no text in this folder: expected files that end in "
+        f"{', '.join(TEXTS + TABLES)}"
+    )
 
 
 def walk(
     folder: Path, endings: tuple[str, ...], skipped: Set[str] = frozenset()
 ) -> Iterator[Path]:
     """Yield the files with these endings, sorted, and none that is hidden."""
-    for here, folders, names in os.walk(folder, onerror=_refuse):
+    for here, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted({n for n in folders if n[0] != "."} - skipped)
         for name in sorted(names):
             if name.lower().endswith(endings) and name[0] != ".":
@@ -61,21 +63,13 @@ def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file, with each end of a line as one newline."""
     content = _read_bytes(path)
     if b"\0" in content:
-        raise ValueError(
-            f"{path}: this is binary data, not text (it holds NUL bytes): expected "
-            "UTF-8; a text in UTF-16 becomes that by: iconv -f utf-16 -t utf-8"
-        )
+        raise binary(path)
     try:
         text = content.decode("utf-8").removeprefix("\ufeff")  # Windows' mark of UTF-8
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path}: not a text in UTF-8: byte 0x{content[error.start]:02x} at offset "
-            f"{error.start} (line {line}) does not belong there: convert the file, for "
-            f"example by: iconv -f latin1 -t utf-8 {path.name!r} > new.txt"
-        ) from error
+        raise not_utf8(path, error) from error
     if not text.strip():
-        raise ValueError(f"{path}: this file is empty: expected some text")
+        raise empty(path)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -102,10 +96,7 @@ def read_table(path: Path) -> "pandas.DataFrame":
                 low_memory=False,
             )
     except (ValueError, OSError, ParserWarning) as error:
-        raise ValueError(
-            f"{path}: not a well-formed {ending} table: {one_line(error)}: repair "
-            "it, or save its text as .txt"
-        ) from error
+        raise not_a_table(path, error) from error
 
 
 def text_column(table: "pandas.DataFrame", wanted: str | None, where: str) -> str:
@@ -138,33 +129,81 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
+def json_row(path: Path, number: int, line: str) -> dict:
+    """Return the object in a line of a .jsonl file; its number is for the complaint."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: line {number} is not JSON ({error}): expected one object "
+            'a line, such as {"text": "..."}'
+        ) from error
+    if isinstance(row, dict):
+        return row
+    raise ValueError(
+        f"{path}: line {number} is JSON but not an object: expected one "
+        'object a line, such as {"text": "..."}'
+    )
+
+
 def _json_rows(path: Path) -> list[dict]:
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise ValueError(
-                    f"{path}: line {number} is not JSON ({error}): expected one object "
-                    'a line, such as {"text": "..."}'
-                ) from error
-            if not isinstance(rows[-1], dict):
-                raise ValueError(
-                    f"{path}: line {number} is JSON but not an object: expected one "
-                    'object a line, such as {"text": "..."}'
-                )
-    return rows
+    lines = enumerate(read_text(path).split("\n"), start=1)
+    return [json_row(path, number, line) for number, line in lines if line.strip()]
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        _refuse(error)
+        refuse(error)
 
 
-def _refuse(error: OSError) -> NoReturn:
+def refuse(error: OSError) -> NoReturn:
+    """Complain that a file or folder cannot be read."""
     raise ValueError(
         f"{error.filename}: cannot be read ({error.strerror}): check its permissions"
     ) from error
+
+
+def binary(path: Path) -> ValueError:
+    """Return the complaint about a file that is no text."""
+    return ValueError(
+        f"{path}: this is binary data, not text (it holds NUL bytes): expected "
+        "UTF-8; a text in UTF-16 becomes that by: iconv -f utf-16 -t utf-8"
+    )
+
+
+def not_utf8(
+    path: Path, error: UnicodeDecodeError, offset: int = 0, lines: int = 0
+) -> ValueError:
+    """Return the complaint about a text in another encoding.
+
+    `offset` bytes and `lines` ends of lines came before the piece with the error.
+    """
+    line = lines + error.object.count(b"\n", 0, error.start) + 1
+    return ValueError(
+        f"{path}: not a text in UTF-8: byte 0x{error.object[error.start]:02x} at "
+        f"offset {offset + error.start} (line {line}) does not belong there: convert "
+        f"the file, for example by: iconv -f latin1 -t utf-8 {path.name!r} > new.txt"
+    )
+
+
+def empty(path: Path) -> ValueError:
+    """Return the complaint about a file without text."""
+    return ValueError(f"{path}: this file is empty: expected some text")
+
+
+def not_a_table(path: Path, error: Exception) -> ValueError:
+    """Return the complaint about a table that cannot be read."""
+    return ValueError(
+        f"{path}: not a well-formed {path.suffix.lower()} table: {one_line(error)}: "
+        "repair it, or save its text as .txt"
+    )
+
+
+def wrong_ending(path: Path) -> ValueError:
+    """Return the complaint about a file of an unknown kind."""
+    return ValueError(
+        f"{path}: cannot read a file that ends in {path.suffix.lower()!r}: expected "
+        f"one of {', '.join(TEXTS + TABLES)}: save it as plain text, or rename it"
+    )

@@ -110,6 +110,11 @@ class HFTokenizer:
         """Return the ids of the tokens: (T,), with [CLS] and the like only if asked."""
         return self.tokenizer.encode(text, add_special_tokens=special_tokens).ids
 
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of each text, all cores at work."""
+        found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [each.ids for each in found]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of these ids, special tokens included.
 
