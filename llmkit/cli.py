@@ -17,7 +17,10 @@ EXAMPLES = """examples:
   llmkit course --profile smoke --only 00 01
   llmkit pretrain --corpus stories --out build/story-model
   llmkit pretrain --corpus my.txt --out build/mine --max-seconds 120
+  llmkit pretrain --corpus python-docs --tokenizer bpe --vocab-size 2048 --out build/b
+  llmkit pretrain --corpus python-docs --objective masked --tokenizer bpe --out build/m
   llmkit generate build/story-model --prompt "Once" --max-new-tokens 300 --seed 1
+  llmkit fill build/m "Return the [MASK] of the list."
   llmkit progress --lesson 01
   llmkit notebooks --only 01
 """
@@ -28,12 +31,21 @@ class GenerateOptions:
     """Continue a prompt with a model that `llmkit pretrain` made."""
 
     folder: tyro.conf.Positional[Path]  # the --out folder of a finished pretrain
-    prompt: str = "\n"  # the text to continue
+    prompt: str = ""  # the text to continue; "" begins a new one
     max_new_tokens: int = 200  # how many tokens to add
     temperature: float = 1.0  # 0 takes the best token always; above 1 is wilder
     top_k: int | None = None  # draw among the k best tokens only
     top_p: float | None = None  # draw among the fewest that reach this probability
     seed: int | None = None  # the same seed, the same text
+
+
+@dataclass(frozen=True)
+class FillOptions:
+    """Fill in the blanks of a text with a model that was pretrained on masks."""
+
+    folder: tyro.conf.Positional[Path]  # the --out folder of a pretrain, masked
+    text: tyro.conf.Positional[str]  # a text with [MASK] in place of words
+    top: int = 5  # how many tokens to show for each blank
 
 
 def pretrain(options) -> int:
@@ -65,12 +77,13 @@ def generate(options: GenerateOptions) -> int:
     import torch
 
     from llmkit import generation
+    from llmkit.pretraining import prompt_ids, spell
     from llmkit.tokenizer import load_tokenizer
     from llmkit.transformer import load_model
 
     model = load_model(options.folder)
     tokenizer = load_tokenizer(options.folder)
-    ids = torch.tensor([tokenizer.encode(options.prompt)], dtype=torch.long)
+    ids = torch.tensor([prompt_ids(tokenizer, options.prompt)], dtype=torch.long)
     tokens = generation.generate(
         model,
         ids,
@@ -81,9 +94,21 @@ def generate(options: GenerateOptions) -> int:
         seed=options.seed,
     )
     print(options.prompt, end="", flush=True)
-    for token in tokens:
-        print(tokenizer.decode(token.tolist()), end="", flush=True)
+    for text in spell(tokenizer, (int(token) for token in tokens)):
+        print(text, end="", flush=True)
     print()
+    return 0
+
+
+def fill(options: FillOptions) -> int:
+    """Print the best tokens for each blank, the likeliest first."""
+    from llmkit.pretraining import fill_blanks
+
+    blanks = fill_blanks(options.folder, options.text, options.top)
+    for number, guesses in enumerate(blanks, start=1):
+        print(f"blank {number}")
+        for token, p in guesses:
+            print(f"  {p:6.1%}  {token}")
     return 0
 
 
@@ -95,6 +120,10 @@ def _pretrain():
 
 def _generate():
     return GenerateOptions, generate
+
+
+def _fill():
+    return FillOptions, fill
 
 
 def _course():
@@ -126,6 +155,7 @@ COMMANDS: dict[str, tuple[str, Callable]] = {
     "course": ("run the lessons without a browser and print a table", _course),
     "pretrain": ("train a language model on a text", _pretrain),
     "generate": ("continue a prompt with a trained model", _generate),
+    "fill": ("fill in the [MASK]s of a text with a masked model", _fill),
     "progress": ("show which exercises are done", _progress),
     "notebooks": ("build the notebooks from their sources", _notebooks),
 }

@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 
 from llmkit.metrics import IGNORE
-from llmkit.pretraining import PRESETS
+from llmkit.pretraining import MASKED_PRESETS, PRESETS
 from llmkit.training import TrainingConfig, fit
 from llmkit.transformer import Decoder, ModelConfig
 from llmkit.transformer.huggingface import as_hf
@@ -47,10 +47,11 @@ def small_model(seed: int = 0, loud: bool = True, **changes) -> Decoder:
 @contextmanager
 def quick_tiny() -> Iterator[None]:
     """Make the preset "tiny" tinier still, for runs whose loss is no matter."""
-    tiny = PRESETS["tiny"]
-    shape = tiny.model | dict(n_layers=1, d_model=32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", replace(tiny, model=shape, batch_size=8))
+        for presets in (PRESETS, MASKED_PRESETS):
+            tiny = presets["tiny"]
+            shape = tiny.model | dict(n_layers=1, d_model=32)
+            patch.setitem(presets, "tiny", replace(tiny, model=shape, batch_size=8))
         yield
 
 

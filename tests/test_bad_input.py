@@ -32,9 +32,23 @@ MISTAKES = [
     ("pretrain --out new --corpus table.csv", "no text in any column: .*name one with"),
     ("pretrain --out new --corpus storys", "no corpus 'storys': .*mean 'stories'"),
     ("pretrain --out new --corpus hub:a/b", "cannot be reached .*check the network"),
-    ("pretrain --out new --corpus good.txt --preset big", "one of: tiny, small"),
+    ("pretrain --out new --corpus good.txt --preset big", "one of: tiny, plain"),
     ("pretrain --out new --corpus good.txt --objective mlm", "one of: next-token"),
-    ("pretrain --out new --corpus good.txt --tokenizer bpe", "one of: char, word"),
+    ("pretrain --out new --corpus good.txt --tokenizer bbp", "one of: char, word, bpe"),
+    ("pretrain --out new --corpus good.txt --vocab-size 9", "is for --tokenizer bpe"),
+    (
+        "pretrain --out new --corpus good.txt --tokenizer bpe --vocab-size 99",
+        "expected at least 258",
+    ),
+    (
+        "pretrain --out new --corpus good.txt --tokenizer bpe --vocab-size 99999",
+        "vocab_size is 99999: this text has only .* merges: expected at most",
+    ),
+    (
+        "pretrain --out new --corpus good.txt --objective masked",
+        "needs a tokenizer that has a mask: got --tokenizer char; use --tokenizer bpe",
+    ),
+    ("fill nowhere a", "nowhere.*cannot be read|no model"),
     ("pretrain --out new --corpus good.txt --speed 9", "Unrecognized .*--speed"),
     (
         "pretrain --out new --corpus good.txt --max-steps 0",
@@ -73,7 +87,6 @@ MISTAKES = [
         "no model in 'nowhere': config.json is missing; give the --out",
     ),
     ("generate run --prompt É", "unknown character 'É' .*replace it, or train"),
-    ("generate run --prompt=", "at least one token: .*begin with the token that"),
     ("generate run --temperature -1", r"must be 0 \(greedy\) or more: got -1.0"),
     ("generate run --top-k 0", "top_k keeps at least 1 token: got 0"),
     ("generate run --top-p 2", "above 0 and up to 1: got 2.0"),

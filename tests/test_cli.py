@@ -16,6 +16,7 @@ from llmkit.training import find_checkpoints, reporting
 
 TEXT = "the cat sat on the mat and saw the old dog, who ran home.\n" * 80
 FIGURES = ["seconds", "steps", "tokens", "parameters", "tokens_per_second", "val_loss"]
+FIGURES += ["val_bits_per_byte"]
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "llmkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVEL_0 = {"positions", "tokenizer", "stories", "corpus", "batches", "metrics"}
-LEVEL_0 |= {"figures", "explorer", "pairs", "pretrained"}
+LEVEL_0 |= {"figures", "explorer", "pairs", "pretrained", "idfile"}
 LEVEL_1 = {"attention", "training"}
 LEVEL_2 = {"transformer", "finetuning"}
 
@@ -25,8 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {room: set() for room in LEVEL_0} | {
     "finetuning": {"training", "batches", "metrics"},
     "generation": {"attention"},
     "planning": {"transformer", "training"},
-    "pretraining": {"corpus", "tokenizer", "batches", "metrics", "training"}
-    | {"transformer", "planning"},
+    "pretraining": {"corpus", "tokenizer", "idfile", "batches", "metrics", "training"}
+    | {"transformer", "planning", "generation"},
     "exercises": LEVEL_0 | LEVEL_1 | LEVEL_2,
     "doctor": {"pretrained"},
     "course": set(),
@@ -44,11 +44,11 @@ OWNERS = {
     "ipywidgets": {"figures", "exercises"},
 }
 LAZY = {"transformers", "ipywidgets", "datasets", "pandas", "pyarrow", "papermill"}
-LAZY |= {"jupytext", "nbformat", "IPython"}
+LAZY |= {"jupytext", "nbformat", "IPython", "ftfy", "datasketch"}
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "matplotlib", "pandas")
 HEAVY += ("numpy", "rich", "IPython", "papermill")
 LIGHT_ROOMS = ("stories", "corpus", "tokenizer", "cli", "doctor", "course")
-LIGHT_ROOMS += ("pairs", "pretrained")
+LIGHT_ROOMS += ("pairs", "pretrained", "idfile")
 LONGER = {"fit": 70}  # functions that may pass 40 lines
 
 

@@ -84,6 +84,7 @@ def test_the_validation_loss_is_that_of_the_last_tenth(folder):
 def test_what_the_model_learns_from_does_not_reach_into_the_last_tenth(folder):
     run = Pretraining(options(folder, "unused"))
     ids = torch.tensor(run.tokenizer.encode(TEXT))
+    assert run.data.train.equal(run.batches.ids)
     cut = round(len(TEXT) * 0.9)
     assert run.batches.ids.equal(ids[:cut])
     labels = torch.cat([labels.flatten() for _, labels in run.evaluation])

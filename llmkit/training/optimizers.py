@@ -136,8 +136,8 @@ def make_optimizers(model: nn.Module, config) -> list[torch.optim.Optimizer]:
             if weights
         ]
         if groups:
-            muon = Muon(groups, config.muon_rate, weight_decay=config.weight_decay)
-            optimizers.append(muon)
+            settings = config.muon_rate, config.momentum, config.weight_decay
+            optimizers.append(Muon(groups, *settings))
     else:
         kinds |= matrices
     rates = {"head": config.head_rate or config.learning_rate}

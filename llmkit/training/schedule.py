@@ -24,6 +24,7 @@ class TrainingConfig:
     optimizer: Literal["adamw", "muon"] = "adamw"  # what turns gradients into steps
     learning_rate: float = 1e-3  # peak, for AdamW
     muon_rate: float = 0.04  # peak, for the matrices that Muon moves
+    momentum: float = 0.95  # Muon's memory of gradients; shorter for short runs
     head_rate: float = 0.0  # peak, for the head; 0 means learning_rate
     betas: tuple[float, float] = (0.9, 0.95)  # AdamW's memory of gradients, squares
     weight_decay: float = 0.0  # pull of matrices towards zero
@@ -64,6 +65,10 @@ class TrainingConfig:
                 raise ValueError(
                     f"{name} must be at least 1: got {getattr(self, name)}"
                 )
+        if not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"momentum is a share, from 0 to below 1: got {self.momentum}"
+            )
         if self.learning_rate <= 0 or self.muon_rate <= 0:
             raise ValueError(
                 f"learning rates must be above 0: got learning_rate "

@@ -1,0 +1,62 @@
+"""The folder of a run: which run it holds, and what may be done to it."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from llmkit.pretraining.options import PretrainOptions
+from llmkit.training import find_checkpoints
+
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "run.json")
+
+
+def identity(options: PretrainOptions, text: str) -> dict:
+    """Return what says which run this is."""
+    kept = ("corpus", "size", "objective", "tokenizer", "vocab_size", "preset", "seed")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return {name: getattr(options, name) for name in kept} | {"text_sha256": digest}
+
+
+def check_same_run(out: Path, identity: dict) -> None:
+    """Let a run go on only as what it was; its text may have moved meanwhile."""
+    try:
+        before = dict(json.loads((out / "run.json").read_text()))
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"--resume: {str(out / 'run.json')!r} is damaged; begin again with "
+            "--overwrite, or choose another --out"
+        ) from None
+    for name, now in identity.items():
+        if name not in ("corpus", "size") and before.get(name) != now:
+            raise ValueError(
+                f"--resume: {str(out)!r} was started with {name} {before.get(name)!r}, "
+                f"not {now!r}; use the same, or another --out"
+            )
+
+
+def check_folder(options: PretrainOptions) -> None:
+    """Keep a new run from mixing with an old one."""
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {str(out)!r} is a file; give a folder")
+    old = [name for name in MODEL_FILES if (out / name).exists()]
+    old += [path.name for path in find_checkpoints(out)]
+    if options.resume and not (out / "run.json").exists():
+        raise ValueError(
+            f"--resume: {str(out)!r} holds no run to go on with; leave --resume out to "
+            "begin one"
+        )
+    if old and not options.resume and not options.overwrite:
+        raise ValueError(
+            f"--out {str(out)!r} holds another run ({old[0]}); choose another folder, "
+            "or add --resume to go on with it, or --overwrite to throw it away"
+        )
+
+
+def clear(out: Path) -> None:
+    """Throw an old run away; whatever else lies in the folder stays."""
+    for path in [*find_checkpoints(out), *out.glob("draft-*")]:
+        shutil.rmtree(path)
+    for name in (*MODEL_FILES, "metrics.jsonl"):
+        (out / name).unlink(missing_ok=True)
