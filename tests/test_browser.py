@@ -16,7 +16,8 @@ import pytest
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 TOKEN = "a-token-for-this-test"
 QUICK = ("02_positions", "03_transformer", "04_text_to_batches")
-SLIDERS = ("01_attention", "02_positions", "04_text_to_batches")  # lesson 03 has lists to choose from
+# Lesson 03 has lists to choose from.
+SLIDERS = ("01_attention", "02_positions", "04_text_to_batches")
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
