@@ -96,6 +96,12 @@ def test_masked_prediction_asks_for_hidden_tokens_alone(tmp_path):
     special = run.tokenizer.special_tokens
     assert isinstance(run.batches, MaskedBatches) and isinstance(run.model, MaskedLM)
     assert run.batches.masking.mask_id == special[MASK]
+    rows, wanted = run.batches.batch_size * run.model.config.context, run.options.recipe
+    asked = sum(int((run.batches[i][1] >= 0).sum()) for i in range(9))
+    assert asked / (9 * rows) == pytest.approx(wanted.share, abs=0.05)
+    asked = sum(int((labels >= 0).sum()) for _, labels in run.evaluation)
+    places = sum(labels.numel() for _, labels in run.evaluation)
+    assert asked / places == pytest.approx(0.15, abs=0.03)  # BERT's share, always
     for inputs, labels in [run.batches[3], *run.evaluation]:
         asked = labels >= 0
         assert inputs["asked"].equal(asked)
@@ -250,7 +256,7 @@ def test_blanks_are_filled_by_what_the_model_expects(runs, capsys):
     ("kind", "text", "words"),
     [
         ("next-token", "a [MASK]", "holds a Decoder, which fills in no blanks: train"),
-        ("masked", "a dog", "no blank|no mask|\\[MASK\\]"),
+        ("masked", "a dog", r"there is no \[MASK\] in 'a dog': put it in place of a word, as in"),
     ],
 )
 def test_what_can_not_be_filled_is_refused(kind, text, words, runs, capsys):

@@ -1,6 +1,6 @@
 """From a corpus to the ids that a run learns from, and those that it is judged by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -62,12 +62,14 @@ def deal(options: PretrainOptions, data: TokenData, shape: ModelConfig) -> tuple
     if options.objective == "masked":
         mask = data.tokenizer.special_tokens[MASK]
         special = tuple(data.tokenizer.special_tokens.values())
-        masking = Masking(mask, data.tokenizer.vocab_size, special)
+        usual = Masking(mask, data.tokenizer.vocab_size, special)
+        masking = replace(usual, share=options.recipe.share)
         how = dict(context=context, boundary=data.end)
         batches = MaskedBatches(
             data.train, masking, batch_size=rows, seed=options.seed, **how
         )
-        return batches, masked_evaluation(data.validation, masking, **how)
+        # At BERT's 15%, whatever training hides, so that runs can be compared.
+        return batches, masked_evaluation(data.validation, usual, **how)
     evaluation = evaluation_batches(data.validation, context)
     if data.end is None or not (data.train == data.end).any():
         batches = NextTokenBatches(data.train, context, rows, seed=options.seed)

@@ -11,6 +11,7 @@ class Preset:
     model: dict  # of `ModelConfig`, but for the vocabulary
     training: dict  # of `TrainingConfig`
     batch_size: int  # rows a step
+    share: float = 0.15  # of tokens that training hides, for masked prediction
 
 
 # What each choice of `tiny` and `plain` gained stands in benchmarks/RESULTS.md. `small`
@@ -50,8 +51,9 @@ MASKED_PRESETS = {  # for masked prediction, which looks at both sides anyway
     "tiny": Preset(
         "1 million weights, minutes on a laptop",
         dict(context=128, n_layers=3, n_heads=4, d_model=128, **_SHARP),
-        dict(steps=800, momentum=0.9, evaluate_every=100, **_QUICK),
+        dict(steps=800, momentum=0.9, evaluate_every=50, **_QUICK),
         batch_size=16,
+        share=0.3,
     ),
     "small": Preset(
         "11 million weights, minutes on a GPU",

@@ -79,6 +79,11 @@ def fill_blanks(
             f"{str(folder)!r} holds a {type(model).__name__}, which fills in no "
             "blanks: train one with llmkit pretrain --objective masked --tokenizer bpe"
         )
+    if MASK not in text:
+        raise ValueError(
+            f"there is no {MASK} in {text[:40]!r}: put it in place of a word, as in "
+            f"'Return the {MASK} of the list.'"
+        )
     end = tokenizer.special_tokens[END]
     ids: list[int] = [end]  # as in training, where each document stands between two
     for i, part in enumerate(text.split(MASK)):
