@@ -256,7 +256,7 @@ def test_blanks_are_filled_by_what_the_model_expects(runs, capsys):
     ("kind", "text", "words"),
     [
         ("next-token", "a [MASK]", "holds a Decoder, which fills in no blanks: train"),
-        ("masked", "a dog", r"there is no \[MASK\] in 'a dog': put it in place of a word, as in"),
+        ("masked", "a dog", r"there is no \[MASK\] in 'a dog': put it in"),
     ],
 )
 def test_what_can_not_be_filled_is_refused(kind, text, words, runs, capsys):

@@ -34,7 +34,7 @@ import math
 import random
 import textwrap
 from collections import Counter
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 
@@ -140,9 +140,10 @@ print(f"\nsound documents that were thrown away: {lost:.1%}")
 # language throws out the people whom that language is about (Dodge et al.
 # 2021). Nobody notices who does not look.
 #
-# **Kept** in the row "signature" is a miss: no rule has ever heard of that
-# toaster. But nobody needs to have. What stands word by word in many
-# documents belongs to the place they come from, so count lines:
+# In the rows "wrong encoding" and "furniture", *kept* means mended. The copies
+# wait for section 3. But **kept** in the row "signature" is a miss: no rule
+# has ever heard of that toaster. Nobody needs to have. What stands word by
+# word in many documents belongs to the place they come from, so count lines:
 
 # %%
 from llmkit.corpus.repairs import drop_lines, lines_of_many
@@ -217,11 +218,14 @@ from llmkit.corpus import deduplicate
 texts, copies = deduplicate(kept, threshold=0.8)
 print(f"{len(kept) * (len(kept) - 1) // 2:,} pairs not compared one by one\n")
 print(copies.examples())
+alone, _ = deduplicate(sound, threshold=0.8)
+print(f"\ncopies that nobody planted: {len(sound) - len(alone)}")
 
 # %% [markdown]
-# Each near copy is shown with the one it resembles. Not all were planted:
-# documentation copies itself, and web pages do so far more. Now the picture
-# of all that fell out. How near was your guess?
+# Each near copy is shown with the one it resembles. The last line is what the
+# sound documents hold by themselves: documentation copies itself, and web
+# pages do so far more. Now the picture of all that fell out. How near was
+# your guess?
 
 # %%
 mended = {repair.__name__ for repair in REPAIRS}  # these remove nothing
@@ -260,7 +264,9 @@ print(textwrap.fill(f"such as: {leak.example}" if leak else "none", 79))
 #
 # What does a leak buy? We need a model that can learn by heart, and the
 # plainest is a table: which character came after the last five? With $c$ for
-# counts, $h$ for a history and $h'$ for it without its first character,
+# counts, $h$ for a history and $h'$ for it without its first character, it
+# mixes what followed the long history with what it says of the shorter one.
+# Where none is left to shorten, it guesses: 1/256 for whatever comes.
 #
 # $$P(w \mid h) = \frac{c(hw) + P(w \mid h')}{c(h) + 1}$$
 
@@ -344,7 +350,8 @@ for character in "aé猫🐟":
 # **Take a pencil.** In `the cat sat on the mat` the pair `at` comes three
 # times, and no other so often: the first merge. What is the second? (Two
 # pairs are equally common. Then the one with the lower ids is merged, so that
-# everybody who trains on this text gets the same tokens.)
+# everybody who trains on this text gets the same tokens. The id of a byte is
+# its number here, and letters are numbered as in the alphabet.)
 #
 # ### Exercise 04.1: implement `merge_step` (12 minutes)
 #
@@ -491,38 +498,46 @@ for word in ("token", " token", "Token", " tokens"):
 # %% [markdown]
 # To the model these are different numbers, with different rows of weights:
 # nothing tells it that they are related, and it must learn each from its own
-# examples. It is also why a prompt should not end with a space: ` sat` is one
-# token, and a lonely space followed by `sat` is something it has hardly seen.
+# examples. It is also why a prompt should not end with a space. ` the` is one
+# token. How often does a text hold a lonely space, and then `the`?
+
+# %%
+seen = tokenizer.encode("".join(held_back))
+space, the, both = (tokenizer.encode(t)[0] for t in (" ", "the", " the"))
+apart = Counter(pairwise(seen))[space, the]
+print(f"' the': {seen.count(both)} times; ' ' and then 'the': {apart}")
+
+# %% [markdown]
+# A prompt that ends with a space puts the model where it has hardly ever been.
 #
 # ### Fertility
 #
 # How many tokens does it take to say something? For English one counts tokens
 # a word, the **fertility** of a tokenizer. Chinese writes no spaces between
-# words, so we compare sentences that say the same (and code that does it).
+# words (look what becomes of the last column), so we compare sentences that
+# say the same, and code that does it.
 
 # %%
 chinese = [t for t, fault in zip(came_in, faults) if fault == "Chinese"]
 other = BPETokenizer.train([*train, *chinese], V, special)
-print("           characters  bytes  tokens  a character")
+tokens_of = {name: len(tokenizer.encode(t)) for name, t in samples.items()}
+print("           characters  bytes  tokens  a character   a word")
 for name, text in samples.items():
-    n = len(tokenizer.encode(text))
+    n = tokens_of[name]
     row = f"{len(text):>10} {len(text.encode()):>6} {n:>7}"
-    print(f"{name:>10} {row} {n / len(text):>12.2f}")
+    each = f"{n / len(text):>12.2f} {n / len(text.split()):>8.2f}"
+    print(f"{name:>10} {row} {each}")
 
 # %%
-fertility = {
-    name: len(tokenizer.encode(text)) / len(text)
-    for name, text in samples.items()
-}
-tokens_of = {name: len(tokenizer.encode(t)) for name, t in samples.items()}
+per_character = {n: tokens_of[n] / len(samples[n]) for n in samples}
 retrained = len(other.encode(samples["Chinese"]))
 tokens_of["retrained"] = retrained
 title = "the same said, and what it costs"
 figures.bars(tokens_of, "tokens", title, highlight=["retrained"])
 
 # %% [markdown]
-# The Chinese sentence has the fewest characters and the highest bill: three
-# tokens a character. So it is slower to write, fills the context sooner, and
+# The Chinese sentence has the fewest characters and the highest bill: nearly
+# a token a byte. So it is slower to write, fills the context sooner, and
 # costs more where one pays by the token. Is Chinese hard? No. The last bar is
 # Chinese again, in a tokenizer of the same size that had also read the few
 # Chinese documents which we threw out in section 2. **A tokenizer is fair to
@@ -539,31 +554,33 @@ large = BPETokenizer.train(train, largest, special)
 
 # %%
 read = "".join(held_back)[:100_000]
+bare = len(large.tokens) - len(large.merges)  # bytes and names: no merges
 sizes = [2**k for k in range(9, 15) if 2**k <= largest]
-gain = [
-    len(read) / len(with_merges(v - 259, large).encode(read)) for v in sizes
-]
+cut = [len(with_merges(v - bare, large).encode(read)) for v in sizes]
+needed = [1000 * n / len(read) for n in cut]  # tokens for 1,000 characters
 D, L = 128, 3
 blocks, table = 12 * L * D**2, [v * D for v in sizes]
 
 # %%
 costs = {"the table of tokens": (sizes, [n / 1e6 for n in table])}
 level = ("the three blocks", blocks / 1e6)
-what = "characters a token"
+what = "tokens for 1,000 characters"
 pictures = (
-    figures.lines({what: (sizes, gain)}, "V", what, log="x"),
+    figures.lines({what: (sizes, needed)}, "V", what, log="x"),
     figures.lines(costs, "V", "million weights", level=level, log="x"),
 )
 for picture in pictures:
     axes = picture.figure.axes[0]
     axes.set_xticks(sizes, sizes)
+    axes.set_ylim(0)
     axes.minorticks_off()
 figures.Stack(pictures)
 
 # %% [markdown]
-# Each doubling of $V$ doubles the cost and gains less than the one before.
-# (The unseen text is judged, not the one that was trained on.) Where the
-# lines cross, a small model is more dictionary than thought. A model of
+# Each doubling of $V$ doubles the cost, and saves fewer tokens than the one
+# before. (A text it has not read is judged, not the one it was trained on.)
+# Right of where the lines cross, a small model is more dictionary than
+# thought. A model of
 # $D = 4096$ has a thousand times our $D^2$, and can afford 100,000 tokens.
 #
 # ## 8. Rows without holes
@@ -589,8 +606,10 @@ share = check("04.3", share, truth=share_of_padding(lengths)).best
 
 # %% [markdown]
 # A model computes for every place, padding or not. Three cures: fill up only
-# to the longest of the **batch**; put reviews **sorted** by length together;
-# or give up rows for documents and **pack**: one long line, cut anywhere.
+# to the longest of the **batch**; put reviews **sorted** by length together,
+# so that chance no longer says who meets whom; or give up rows for documents
+# and **pack**: one long line, cut anywhere. All that this wastes is the rest
+# that fills no row.
 
 
 # %%
@@ -633,7 +652,8 @@ print(f"{len(reviews)} padded rows become {len(ids)} packed ones")
 # %%
 few = [1, 2, 3], [4] * 11, [5, 6], [7] * 7, [8] * 4, [9] * 3  # six documents
 packed, _ = pack(few, 12, 0)  # (B, T)
-number = (packed.flatten() == 0).cumsum(0).view_as(packed)  # (B, T)
+number = (packed.flatten() == 0).cumsum(0)  # over all rows, for the colours
+number = number.view_as(packed)  # (B, T)
 padded = [[i] * (len(f) + 1) + [-1] * (11 - len(f)) for i, f in enumerate(few)]
 figures.rows_of_documents({"padded": padded, "packed": number.tolist()})
 
@@ -656,16 +676,16 @@ from llmkit.transformer import Decoder, ModelConfig
 torch.manual_seed(seed)
 model = Decoder(ModelConfig(V, context=64, n_layers=2, d_model=64)).eval()
 pair = ["The cat.", "It was on the mat."]
-row, _ = pack(map(tokenizer.encode, pair), 10, end)  # (1, T)
-own = document_numbers(row, end)  # (1, T)
-names = [tokenizer.decode([i]) for i in row[0].tolist()]
+row, _ = pack([tokenizer.encode(t) for t in pair], 10, end)  # (1, T)
+own = document_numbers(row, end)  # (1, T), as in exercise 04.4
+names = [tokenizer.decode([i]).strip("<|>") for i in row[0].tolist()]
 
 # %%
 maps = []
 for title, told in {"not told": None, "told its document": own}.items():
-    seen = []
-    model(row, documents=told, watch=seen)
-    weights = seen[0][0, 0].detach()  # (T, T): first block, first head
+    watched = []  # the weights of each block, (B, H, T, T)
+    model(row, documents=told, watch=watched)
+    weights = watched[0][0, 0].detach()  # (T, T): first block, first head
     maps.append(figures.attention_map(weights, names, title=title))
 figures.Stack(tuple(maps))
 
@@ -706,17 +726,15 @@ for title, told in {"not told": None, "told": own}.items():
 from llmkit.batches import Masking
 
 special_ids = tuple(tokenizer.special_tokens.values())
-masking = Masking(
-    special_ids[1], V, special_ids, share=0.5, kinds=(0.4, 0.3, 0.3)
-)
-pad = tokenizer.special_tokens[PAD]
+mask, pad = (tokenizer.special_tokens[name] for name in (MASK, PAD))
+masking = Masking(mask, V, special_ids, share=0.5, kinds=(0.4, 0.3, 0.3))
 x = [*tokenizer.encode("The cat sat on the mat."), end, pad, pad]
 asks = torch.tensor([x])  # (1, T)
 for lot in range(200):  # until each of the three kinds is there to be seen
     hidden, asked = masking(asks, torch.Generator().manual_seed(lot))
     stays = (asked == hidden) & (asked >= 0)
-    swapped = (asked >= 0) & ~stays & (hidden != special_ids[1])
-    if stays.sum() == 1 == swapped.sum() and (hidden == special_ids[1]).any():
+    swapped = (asked >= 0) & ~stays & (hidden != mask)
+    if stays.sum() == 1 == swapped.sum() and (hidden == mask).any():
         break
 
 
@@ -748,10 +766,10 @@ figures.token_table(table_rows, none, chosen)
 # BERT's shares, on all reviews:
 
 # %%
-masking = Masking(special_ids[1], V, special_ids)
+masking = Masking(mask, V, special_ids)
 hidden, asked = masking(ids, torch.Generator().manual_seed(seed))
 at = asked >= 0
-is_mask, stays = hidden[at] == special_ids[1], hidden[at] == asked[at]
+is_mask, stays = hidden[at] == mask, hidden[at] == asked[at]
 masked_share = at.float().mean().item()
 print(f"asked for: {masked_share:.1%} of {at.numel():,} tokens")
 print(f"of these: [MASK] {is_mask.float().mean():.1%},", end=" ")
@@ -771,7 +789,8 @@ def their_labels(ids, pad):
 
 # %% [markdown]
 # And here is their training: a small decoder, on the reviews, each in a row of
-# its own that is filled up. We give it whatever labels there are.
+# its own that is filled up. We give it whatever labels there are. (The recipe
+# is one that learns fast; lesson 06 compares it with others.)
 
 # %%
 from llmkit.batches import pad as fill_up
@@ -854,10 +873,10 @@ band(
         "bits_bought_by_leak": bought,
         "bits_gained_on_fresh": gained,
         "emoji_tokens": len(emoji_ids),
-        "tokens_a_character_english": fertility["English"],
-        "tokens_a_character_chinese": fertility["Chinese"],
+        "tokens_a_character_english": per_character["English"],
+        "tokens_a_character_chinese": per_character["Chinese"],
         "chinese_after_reading": retrained / len(samples["Chinese"]),
-        "characters_a_token": gain[-1],
+        "characters_a_token": len(read) / cut[-1],
         "padding_to_128": share,
         "wasted_packed": waste["packed"],
         "neighbour_moves": moves["not told"],

@@ -50,8 +50,8 @@ QUIZ = (
             ),
             Choice(
                 "In its text, a space belongs to the word after it.",
-                "the model has learnt ` sat` as one token. A space by itself was rare "
-                "in front of a word, so that the model is lost after it.",
+                "the model has learnt a word and its space as one token. A space by "
+                "itself was rare in front of a word, so it is lost after one.",
                 right=True,
             ),
         ),

@@ -64,8 +64,8 @@ def the_token_before(ids, pad):
 
 def shifted_twice(ids, pad):
     """It looks like you shift twice, so that each token asks for the one after next. It
-    happens where a library's model shifts what you have shifted already. The loss is
-    too high, and the model leaves out every other word.
+    happens where a library's model shifts what you have shifted already. The loss looks
+    quite usual, a little high perhaps, and the model leaves out every other word.
     """
     labels = torch.full_like(ids, IGNORE)
     labels[:, :-2] = ids[:, 2:]
