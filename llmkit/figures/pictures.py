@@ -96,7 +96,8 @@ def attention_map(
         )
     side = min(max(0.45 * len(keys) + 1.8, 3.4), 8)
     cell = (side - 1.8) / len(keys)  # inches; cells are squares
-    size = (side + 0.8, cell * len(queries) + 1.8)
+    longest = max(len(visible(query)) for query in queries)  # its name stands beside
+    size = (side + 0.8 + 0.08 * longest, cell * len(queries) + 1.8)
     axes = empty_axes(size, "key: is looked at", "query: looks", title)
     image = axes.imshow(weights, cmap="cividis", vmin=0, vmax=1)
     axes.set_xticks(range(len(keys)), [visible(k) for k in keys], rotation=45)
