@@ -82,6 +82,11 @@ def generate(options: GenerateOptions) -> int:
     from llmkit.transformer import load_model
 
     model = load_model(options.folder)
+    if not hasattr(model, "new_cache"):
+        raise ValueError(
+            f"{str(options.folder)!r} holds a {type(model).__name__}, which writes no "
+            "texts: use llmkit fill, or train a GPT with llmkit pretrain"
+        )
     tokenizer = load_tokenizer(options.folder)
     ids = torch.tensor([prompt_ids(tokenizer, options.prompt)], dtype=torch.long)
     tokens = generation.generate(

@@ -38,11 +38,11 @@ MISTAKES = [
     ("pretrain --out new --corpus good.txt --vocab-size 9", "is for --tokenizer bpe"),
     (
         "pretrain --out new --corpus good.txt --tokenizer bpe --vocab-size 99",
-        "expected at least 258",
+        "--vocab-size is 99: expected at least 256",
     ),
     (
         "pretrain --out new --corpus good.txt --tokenizer bpe --vocab-size 99999",
-        "vocab_size is 99999: this text has only .* merges: expected at most",
+        "--vocab-size is 99999: this text has only .* merges: .*use --vocab-size",
     ),
     (
         "pretrain --out new --corpus good.txt --objective masked",

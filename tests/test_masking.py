@@ -95,6 +95,16 @@ def test_whole_words_are_hidden_whole():
     assert chosen < int(asked.sum())  # there were words of several tokens
 
 
+def test_words_side_by_side_have_lots_of_their_own():
+    edges = [(False, False)] * 3 + [(False, True)] * 47  # each begins anew, as " cat"
+    rows = torch.full((400, 100), 5)
+    _, labels = masking(word_edges=edges)(rows, torch.Generator().manual_seed(4))
+    asked = labels != IGNORE
+    both = asked[:, :-1] & asked[:, 1:]
+    pairs = asked[:, ::2] & asked[:, 1::2]  # side by side, and none twice
+    assert within(int(pairs.sum()), pairs.numel(), 0.15**2) and both.any()
+
+
 def test_a_batch_depends_on_seed_and_number_alone_and_epochs_differ():
     ids = random_rows(700)
 
@@ -109,17 +119,20 @@ def test_a_batch_depends_on_seed_and_number_alone_and_epochs_differ():
         assert late[0][name].equal(two[25][0][name])  # resumed = uninterrupted
     assert late[1].equal(two[25][1])
     assert not late[0]["ids"].equal(make(4)[25][0]["ids"])
+    same = MaskedBatches(torch.full((700,), 5), masking(), 16, 4, seed=3)
+    other = MaskedBatches(torch.full((700,), 5), masking(), 16, 4, seed=4)
+    assert not same[25][1].equal(other[25][1])  # other lots, even on the same rows
     # the masks of a later epoch are others, even where a window is the same
     shares = [(one[i][1] != IGNORE).float().mean() for i in range(3 * len(one))]
     assert len(set(map(float, shares))) > 3
 
 
-def test_a_boundary_keeps_documents_apart_even_where_a_lot_looks_like_one():
-    ids = torch.tensor([5, 6, 7, END, 8, 9, END]).repeat(40)
-    batches = MaskedBatches(ids, masking(share=0.9), 14, 2, boundary=END)
+def test_a_boundary_keeps_documents_apart_even_where_the_mask_is_one():
+    ids = torch.tensor([5, 6, 7, MASK, 8, 9, MASK]).repeat(40)
+    batches = MaskedBatches(ids, masking(share=0.9), 14, 2, boundary=MASK)
     inputs, labels = batches[0]
     rows = torch.where(labels == IGNORE, inputs["ids"], labels)
-    assert inputs["documents"].equal((rows == END).cumsum(-1))
+    assert inputs["documents"].equal((rows == MASK).cumsum(-1))
     assert inputs.keys() == {"ids", "asked", "documents"}
 
 
@@ -189,6 +202,7 @@ def test_the_evaluation_asks_the_same_of_every_model():
         (dict(share=math.nan), "must be between 0 and 1: got nan"),
         (dict(kinds=(0.8, 0.1, 0.2)), r"make 1 together: got \(0.8, 0.1, 0.2\); BERT"),
         (dict(kinds=(1.2, -0.1, -0.1)), "shares that make 1 together"),
+        (dict(kinds=(math.nan, 0.5, 0.5)), "shares that make 1 together"),
         (dict(mask_id=V), f"token {V} is not in the vocabulary: expected 0 to {V - 1}"),
         (dict(special=(-1,)), "special token -1 is not in the vocabulary"),
         (dict(special=tuple(range(V))), "every token is special: there is none to"),
@@ -203,8 +217,20 @@ def test_a_rule_that_makes_no_sense_is_refused_in_words(changes, words):
 def test_nothing_to_ask_is_refused_in_words():
     with pytest.raises(ValueError, match="no token of the 20 was chosen, so nothing"):
         masked_evaluation(torch.full((20,), END), masking(), context=10)
-    with pytest.raises(ValueError, match="no text to evaluate on: got 0 tokens"):
+    with pytest.raises(ValueError, match="at least 1 token, .*got 0 tokens"):
         masked_evaluation(torch.tensor([], dtype=torch.long), masking(), context=10)
+    for wrong in (dict(context=0), dict(context=10, batch_size=0)):
+        with pytest.raises(ValueError, match="1 token, 1 a row and 1 row a batch"):
+            masked_evaluation(torch.full((20,), 5), masking(), **wrong)
+
+
+def test_a_boundary_that_may_be_hidden_is_refused():
+    ids = torch.arange(3, 43)
+    words = r"boundary 9 must never be hidden, .*special tokens, which are \(1, 2\)"
+    with pytest.raises(ValueError, match=words):
+        MaskedBatches(ids, masking(), 8, 2, boundary=9)
+    with pytest.raises(ValueError, match=words):
+        masked_evaluation(ids, masking(), 8, boundary=9)
 
 
 @pytest.mark.parametrize("asked", [torch.ones(1, 3), torch.ones(2, 4).bool()])

@@ -84,9 +84,10 @@ def test_one_long_text_has_nothing_to_keep_apart(tmp_path):
     assert type(run.batches) is NextTokenBatches
     ids = torch.tensor(run.tokenizer.encode((tmp_path / "one.txt").read_text()))
     assert torch.cat([run.data.train, run.data.validation]).equal(ids)
+    assert not run.tokenizer.special_tokens  # none that it would not train
     masked = Pretraining(replace(wanted, objective="masked"))
-    assert "documents" in masked.batches[0][0]  # all one document
-    assert not masked.batches[0][0]["documents"].any()
+    assert "documents" not in masked.batches[0][0]
+    assert list(masked.tokenizer.special_tokens) == [MASK]
 
 
 def test_masked_prediction_asks_for_hidden_tokens_alone(tmp_path):
@@ -117,7 +118,7 @@ def test_a_run_ends_with_a_folder_that_can_be_used(objective, runs):
     assert type(model) is kind.get(objective, Decoder)
     tokenizer = load_tokenizer(runs / objective)
     assert tokenizer.vocab_size == model.config.vocab_size == 400
-    assert list(tokenizer.special_tokens) == [END, MASK]
+    assert list(tokenizer.special_tokens) == [END, MASK][: 1 + (objective == "masked")]
     # the folder's tokenizer is readable by our own code, too
     assert BPETokenizer.load(runs / objective).encode("a dog") == tokenizer.encode(
         "a dog"
@@ -178,9 +179,13 @@ def test_runs_of_another_kind_do_not_mix(changes, words, runs):
             dict(objective="masked", preset="plain"),
             "unknown preset 'plain' for --objective masked; choose one of: tiny, small",
         ),
-        (dict(vocab_size=257), "vocab_size is 257: expected at least 258"),
-        (dict(vocab_size=10**6), "vocab_size is 1000000: this text has only"),
-        (dict(size=700), "leave none for|too short to split|one batch needs 8 rows"),
+        (dict(vocab_size=256), "--vocab-size is 256: expected at least 257"),
+        (
+            dict(vocab_size=10**6),
+            "--vocab-size is 1000000: .*use --vocab-size",
+        ),
+        (dict(size=900, vocab_size=None), "is 2048 .as it is unless told.: this text"),
+        (dict(size=900, vocab_size=270), "one batch needs 8 rows of 64 tokens and the"),
     ],
 )
 def test_what_can_not_be_is_refused_in_words(changes, words, tmp_path):
@@ -234,14 +239,14 @@ def test_blanks_are_filled_by_what_the_model_expects(runs, capsys):
         chances = [p for _, p in guesses]
         assert len(guesses) == 5 and chances == sorted(chances, reverse=True)
         assert 0 < sum(chances) <= 1
-    # The same, by hand: the places of the masks, between two ends.
+    # The same, by hand: the places of the masks, behind the end that opens a text.
     model = load_model(runs / "masked")
     tokenizer = load_tokenizer(runs / "masked")
     end, mask = (tokenizer.special_tokens[name] for name in (END, MASK))
     ids = [end, *tokenizer.encode("One"), mask]
     place = len(ids) - 1
     ids += [*tokenizer.encode(" night Fay hugged a"), mask]
-    ids += [*tokenizer.encode(" dog."), end]
+    ids += tokenizer.encode(" dog.")
     with torch.no_grad():
         p = model(torch.tensor([ids]))[0, place].softmax(-1)
     best = p.topk(5)
@@ -268,5 +273,55 @@ def test_what_can_not_be_filled_is_refused(kind, text, words, runs, capsys):
 
 
 def test_a_masked_model_writes_no_texts(runs, capsys):
-    assert main(["generate", str(runs / "masked")]) == 2
-    assert "only a decoder continues a text: got MaskedLM" in capsys.readouterr().err
+    assert main(["generate", str(runs / "masked"), "--prompt", "One"]) == 2
+    out, err = capsys.readouterr()
+    assert "holds a MaskedLM, which writes no texts: use llmkit fill" in err
+    assert out == ""
+
+
+def test_a_text_can_not_end_itself_or_hide_its_words(tmp_path):
+    said = "<|end|> is a token, and [MASK] too."
+    rows = [json.dumps({"text": f"Number {i}: {said}"}) for i in range(90)]
+    (tmp_path / "odd.jsonl").write_text("\n".join(rows))
+    wanted = options(tmp_path / "x", corpus=str(tmp_path / "odd.jsonl"), size=None)
+    with quick_tiny():
+        data = Pretraining(replace(wanted, objective="masked", vocab_size=280)).data
+    ids = torch.cat([data.train, data.validation])
+    assert int((ids == data.end).sum()) == 90  # one behind each document
+    assert not (ids == data.tokenizer.special_tokens[MASK]).any()
+    assert said in data.tokenizer.decode(ids[:100])
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_few_documents_are_enough(count, tmp_path):
+    for i in range(count):
+        text = "".join(load("stories", size=8_000, seed=i).documents)
+        (tmp_path / f"{i}.txt").write_text(text)
+    changes = dict(corpus=str(tmp_path), size=None, vocab_size=300)
+    with quick_tiny():
+        run = Pretraining(options(tmp_path / "x", **changes))
+    assert len(run.data.train) > 1000 and len(run.data.validation) > 1000
+
+
+def test_naming_the_default_is_the_same_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("llmkit.pretraining.options.VOCABULARY", 400)
+    with quick_tiny():
+        wanted = options(tmp_path / "x", vocab_size=None)
+        finished(replace(wanted, max_steps=2))
+        again = replace(wanted, vocab_size=400, resume=True, max_steps=3)
+        assert finished(again).last.number == 3
+
+
+def test_the_largest_seed_trains(tmp_path):
+    with quick_tiny():
+        wanted = options(tmp_path / "x", objective="masked", seed=2**32 - 1)
+        assert finished(replace(wanted, max_steps=2)).last.number == 2
+
+
+@pytest.mark.parametrize("command", [["generate", "--prompt"], ["fill"]])
+def test_a_broken_character_is_one_line(command, runs, capsys):
+    kind = dict(generate="next-token", fill="masked")[command[0]]
+    text = "[MASK] \udcff" if command[0] == "fill" else "\udcff"
+    assert main([command[0], str(runs / kind), *command[1:], text]) == 2
+    _, err = capsys.readouterr()
+    assert "half of a surrogate pair" in err and err.count("\n") == 1

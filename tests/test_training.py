@@ -162,6 +162,14 @@ class Exploding:
         return logits * math.nan if self.calls > self.step else logits
 
 
+def test_an_infinite_loss_stops_it_too():
+    model = small_model()
+    model.head.register_forward_hook(lambda head, x, logits: logits.index_fill(
+        -1, torch.arange(10), -math.inf))  # fmt: skip
+    with pytest.raises(ValueError, match="the loss is inf at step 1: training has"):
+        train(model)
+
+
 def test_a_diverged_run_keeps_its_last_good_checkpoint_and_says_why(tmp_path):
     model = small_model()
     Exploding(model, step=4)

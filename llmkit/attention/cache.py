@@ -70,6 +70,7 @@ class KVCache:
                 "for other rows"
             )
         self.ids[:, n + self.length : n + self.length + T] = ids
+        # A copy, as later calls write here what a gradient may still need.
         return self.ids[:, self.length : n + self.length + T].clone()
 
     def rewind(self, length: int) -> None:

@@ -54,7 +54,7 @@ class Masking:
                 f"the share of masked tokens must be between 0 and 1: got {self.share};"
                 " BERT takes 0.15"
             )
-        if min(self.kinds) < 0 or abs(sum(self.kinds) - 1) > 1e-6:
+        if not (min(self.kinds) >= 0 and abs(sum(self.kinds) - 1) <= 1e-6):
             raise ValueError(
                 "mask, another token and itself are shares that make 1 together: got "
                 f"{self.kinds}; BERT takes (0.8, 0.1, 0.1)"
@@ -137,6 +137,7 @@ class MaskedBatches:
 
     def __post_init__(self):
         len(self.windows)  # makes them, which checks
+        _check_boundary(self.masking, self.boundary)
 
     @cached_property
     def windows(self) -> Windows:
@@ -149,7 +150,8 @@ class MaskedBatches:
 
     def __getitem__(self, step: int) -> Masked:
         # Far from the seeds of the epochs, so that no lot is used twice.
-        random = torch.Generator().manual_seed((self.seed + 1) * 2**32 + step)
+        lot = (2**62 + self.seed * 2**31 + step) % 2**63
+        random = torch.Generator().manual_seed(lot)
         return _hide(self.windows[step], self.masking, self.boundary, random)
 
 
@@ -174,9 +176,13 @@ def masked_evaluation(
     >>> labels.shape, bool((labels != -100).any())
     (torch.Size([5, 10]), True)
     """
+    _check_boundary(masking, boundary)
     width = min(context, len(ids))
-    if width < 1:
-        raise ValueError("there is no text to evaluate on: got 0 tokens")
+    if width < 1 or batch_size < 1:
+        raise ValueError(
+            "an evaluation needs at least 1 token, 1 a row and 1 row a batch: got "
+            f"{len(ids)} tokens, context {context} and batch_size {batch_size}"
+        )
     rows = ids[: len(ids) // width * width].long().view(-1, width)  # (windows, T)
     random = torch.Generator().manual_seed(seed)
     batches = [_hide(x, masking, boundary, random) for x in rows.split(batch_size)]
@@ -186,6 +192,14 @@ def masked_evaluation(
             f"text, or a larger share than {masking.share}"
         )
     return batches
+
+
+def _check_boundary(masking: Masking, boundary: int | None) -> None:
+    if boundary not in (None, masking.mask_id, *masking.special):
+        raise ValueError(
+            f"the boundary {boundary} must never be hidden, nor put in by lot: make it "
+            f"one of the special tokens, which are {masking.special}"
+        )
 
 
 def _hide(rows: Tensor, masking: Masking, boundary: int | None, random) -> Masked:

@@ -25,9 +25,9 @@ class Windows:
     """Deal out windows of a line of ids, every one once before any comes twice.
 
     An epoch cuts the ids into windows side by side, beginning at a random place, and
-    deals them out in random order. With `boundary`, a window begins right after that
-    token (a story after the line break that ends the one before it), so that nothing
-    in it hangs on a text that the model cannot see.
+    deals them out in random order. With `boundary`, a window begins with that token (a
+    story behind the line break that ends the one before it), so that nothing in it
+    hangs on a text that the model cannot see.
 
     ids: (N,), in memory or mapped from a file. ``windows[i]``: (B, width), for step i.
     Raises: ValueError if there are too few ids for one batch.
@@ -41,7 +41,7 @@ class Windows:
     width: int  # tokens from the beginning of one window to that of the next
     batch_size: int  # B, rows a batch
     seed: int = 0  # another seed, another order
-    boundary: int | None = None  # the token after which a row may begin
+    boundary: int | None = None  # the token that a row may begin with
     more: int = 0  # tokens of the next window that each shows too
 
     def __post_init__(self):
@@ -70,10 +70,10 @@ class Windows:
         """Count the windows of one epoch."""
         if self.boundary is None:  # one window is lost to the random beginning
             return max((len(self.ids) - self.more) // self.width - 1, 0)
-        return len(self._after_boundaries)
+        return len(self._at_boundaries)
 
     @cached_property
-    def _after_boundaries(self) -> Tensor:
+    def _at_boundaries(self) -> Tensor:
         last = len(self.ids) - self.width - self.more + 1
         return boundaries(self.ids[: max(last, 0)], self.boundary)
 
@@ -88,7 +88,7 @@ class Windows:
                 offset = int(torch.randint(self.width, (1,), generator=random))
                 found = offset + self.width * torch.arange(self._rows)
             else:
-                found = self._after_boundaries
+                found = self._at_boundaries
             return found[torch.randperm(len(found), generator=random)]
 
         return starts
@@ -112,7 +112,7 @@ class NextTokenBatches:
     context: int  # T, tokens a row
     batch_size: int  # B, rows a batch
     seed: int = 0  # another seed, another order
-    boundary: int | None = None  # the token after which a row may begin
+    boundary: int | None = None  # the token that a row may begin with
 
     def __post_init__(self):
         len(self.windows)  # makes them, which checks

@@ -101,6 +101,9 @@ def cleaned(
         report.step(_name(step))  # a step that finds nothing is reported too
     for text in several(documents):
         report.arrive(text)
+        if not text.strip():
+            report.step("blank").remove(text, "there was nothing but space")
+            continue
         mended = _mended(text, repairs, report)
         if mended is not None and _passes(mended, judgements, report):
             yield mended
@@ -112,7 +115,7 @@ def _mended(text: str, repairs: Sequence[Repair], report: Report) -> str | None:
     """Return the text after all repairs, or None where one left nothing."""
     for repair in repairs:
         before, text = text, repair(text)
-        if not text.strip():
+        if before.strip() and not text.strip():
             report.step(_name(repair)).remove(before, "nothing is left")
             return None
         if text != before:
@@ -132,7 +135,7 @@ def _name(step: Callable) -> str:
     """Return the name of a step: of the function in it, if it is a partial one."""
     while isinstance(step, partial):
         step = step.func
-    return step.__name__
+    return getattr(step, "__name__", type(step).__name__)
 
 
 def _nothing_left(report: Report) -> str:

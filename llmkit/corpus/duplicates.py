@@ -112,7 +112,7 @@ def found(similarity: float, b: int, r: int) -> float:
 
 
 def near_duplicates(
-    documents: Sequence[str],
+    documents: Iterable[str],
     threshold: float = 0.8,
     shingles: Shingles = shingles,
     seed: int = 0,
@@ -121,8 +121,9 @@ def near_duplicates(
 
     MinHash and LSH, of the library datasketch, name candidates; each is then compared
     exactly, so every pair is right, and about one in a thousand at the threshold is
-    missed, fewer above it. A copy is paired with the first of its kind alone. Pairs
-    come in the order of their second document. `seed` chooses the hash functions.
+    missed, fewer above it (for a threshold below 0.05, more: see `found`). A copy is
+    paired with the first of its kind alone. Pairs come in the order of their second
+    document. `seed` chooses the hash functions.
 
     Raises ValueError for a threshold that is not above 0 and at most 1.
 
@@ -131,9 +132,10 @@ def near_duplicates(
     [Pair(first=0, second=2, similarity=0.8)]
     """
     _check_threshold(threshold)
+    documents = [*several(documents)]
     index = _Index(threshold, shingles, seed)
     first: dict[bytes, int] = {}
-    for place, text in enumerate(several(documents)):
+    for place, text in enumerate(documents):
         original = first.setdefault(fingerprint(text), place)
         if original < place:
             yield Pair(original, place, 1.0)

@@ -139,11 +139,22 @@ def json_row(path: Path, number: int, line: str) -> dict:
             'a line, such as {"text": "..."}'
         ) from error
     if isinstance(row, dict):
+        if any("\\ud" in line.lower() and _broken(each) for each in row.values()):
+            raise ValueError(
+                f"{path}: line {number} has half of a surrogate pair (\\ud800 to "
+                "\\udfff), which is no character: mend it, or take it out"
+            )
         return row
     raise ValueError(
         f"{path}: line {number} is JSON but not an object: expected one "
         'object a line, such as {"text": "..."}'
     )
+
+
+def _broken(value: object) -> bool:
+    """Tell whether a text holds half of a character."""
+    halves = range(0xD800, 0xE000)
+    return isinstance(value, str) and any(ord(c) in halves for c in value)
 
 
 def _json_rows(path: Path) -> list[dict]:

@@ -107,7 +107,7 @@ class Report:
         """Return, in words, which steps took the most, for a complaint."""
         by_size = sorted(self.steps.values(), key=lambda step: -step.characters)
         took = [
-            f"{step.name} took {step.removed:,} documents and {step.characters:,} "
+            f"{step.name} took {step.removed:,} of them and {step.characters:,} "
             "characters"
             for step in by_size
             if step.removed

@@ -4,6 +4,7 @@ Source: Lesson 04.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from llmkit.corpus.report import several
 
 
 def split_documents(
-    documents: Sequence[str],
+    documents: Iterable[str],
     fraction: float = 0.1,
     seed: int = 0,
     threshold: float | None = None,
@@ -29,9 +30,10 @@ def split_documents(
     equal documents, small letters and spaces aside, are on one side, and adding one
     never moves another. With a threshold, documents that near (see `near_duplicates`)
     stay together too, with the first of their group; then a new one moves others only
-    where it links two groups.
+    where it links two groups. Of few documents a side may get none by chance: then the
+    one nearest to it goes there.
 
-    Raises ValueError for a fraction outside 0 to 1, and where a side would be empty.
+    Raises ValueError for a fraction outside 0 to 1, and where all documents are one.
 
     >>> train, validation = split_documents([f"Story {i}." for i in range(1000)])
     >>> len(train), len(validation)
@@ -39,21 +41,25 @@ def split_documents(
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction is {fraction}: expected a number between 0 and 1")
-    leader = list(range(len(several(documents))))
+    documents = [*several(documents)]
+    leader = list(range(len(documents)))
     if threshold is not None:
         for group in duplicate_groups(near_duplicates(documents, threshold)):
             for place in group:
                 leader[place] = group[0]
+    chances = [_chance(documents[first], seed) for first in leader]
+    if len(set(chances)) < 2:
+        raise ValueError(
+            f"{len(documents):,} documents that do not differ leave none for "
+            f"{'validation' if documents else 'training'}: give more documents, or cut "
+            "a single text with `split`"
+        )
+    # No lower than the lowest, which goes to validation; the highest goes to training.
+    limit = min(max(fraction, math.nextafter(min(chances), 1)), max(chances))
     sides: tuple[list[str], list[str]] = ([], [])
-    for place, text in enumerate(documents):
-        sides[_chance(documents[leader[place]], seed) < fraction].append(text)
-    if all(sides):
-        return sides
-    raise ValueError(
-        f"{len(documents):,} documents, split by a fraction of {fraction} with seed "
-        f"{seed}, leave none for {'validation' if sides[0] else 'training'}: give more "
-        "documents that differ, another fraction or another seed"
-    )
+    for text, chance in zip(documents, chances):
+        sides[chance < limit].append(text)
+    return sides
 
 
 def _chance(text: str, seed: int) -> float:

@@ -1,5 +1,6 @@
 """From a corpus to the ids that a run learns from, and those that it is judged by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +16,7 @@ from llmkit.batches import (
     keep_apart,
     masked_evaluation,
 )
-from llmkit.pretraining.options import VOCABULARY, PretrainOptions
+from llmkit.pretraining.options import PretrainOptions
 from llmkit.tokenizer import CharTokenizer, HFTokenizer, Tokenizer, WordTokenizer
 from llmkit.transformer import ModelConfig
 
@@ -37,14 +38,15 @@ def read(options: PretrainOptions, documents: tuple[str, ...]) -> TokenData:
     """Split documents, train the tokenizer, and turn both sides into ids.
 
     No document stands on both sides, nor a copy of one. A text that is one document is
-    cut instead: the last tenth is for validation.
+    cut instead: the last tenth is for validation. BPE learns its merges from the
+    training side alone.
 
     Raises: ValueError if the text is too short to split, or for its vocabulary.
     """
     if len(documents) == 1:
         tokenizer = _train_tokenizer(options, documents)
         # Split as ids: a cut in the text could fall into the middle of a word.
-        ids = torch.tensor(tokenizer.encode(documents[0]))
+        ids = torch.tensor(_wary(tokenizer).encode(documents[0]))
         train, validation = corpus.split(ids)
         size = _bytes(tokenizer.decode(validation.tolist()))
         return TokenData(tokenizer, train, validation, size, _end(tokenizer))
@@ -57,7 +59,15 @@ def read(options: PretrainOptions, documents: tuple[str, ...]) -> TokenData:
 
 
 def deal(options: PretrainOptions, data: TokenData, shape: ModelConfig) -> tuple:
-    """Return the batches to train on, and those to judge by."""
+    """Return the batches to train on, and those to judge by.
+
+    Raises: ValueError if there is too little text on one of the sides.
+    """
+    if len(data.validation) < 2:
+        raise ValueError(
+            f"the validation text, about a tenth, is {len(data.validation)} tokens "
+            "long: give more text"
+        )
     context, rows = shape.context, options.recipe.batch_size
     if options.objective == "masked":
         mask = data.tokenizer.special_tokens[MASK]
@@ -78,12 +88,33 @@ def deal(options: PretrainOptions, data: TokenData, shape: ModelConfig) -> tuple
     return batches, [keep_apart(batch, data.end) for batch in evaluation]
 
 
-def _train_tokenizer(options: PretrainOptions, documents: tuple[str, ...]) -> Tokenizer:
+def _train_tokenizer(options: PretrainOptions, documents: Sequence[str]) -> Tokenizer:
     if options.tokenizer == "bpe":
-        size = options.vocab_size or VOCABULARY
-        return HFTokenizer.train_bpe(documents, size, special_tokens=(END, MASK))
+        return _train_bpe(options, documents)
     kind = {"char": CharTokenizer, "word": WordTokenizer}[options.tokenizer]
     return kind.train("".join(documents))
+
+
+def _train_bpe(options: PretrainOptions, documents: Sequence[str]) -> HFTokenizer:
+    """Train with the special tokens that the run will train on, and no others."""
+    special = [END] if len(documents) > 1 else []
+    special += [MASK] if options.objective == "masked" else []
+    if len(documents) == 1:  # then the last tenth is for validation
+        documents = [documents[0][: round(0.9 * len(documents[0]))]]
+    try:
+        return HFTokenizer.train_bpe(documents, options.vocabulary, special)
+    except ValueError as error:
+        words = str(error).replace("vocab_size=", "--vocab-size ")
+        default = "" if options.vocab_size else " (as it is unless told)"
+        told = f"--vocab-size is {options.vocabulary}{default}:"
+        words = words.replace(f"vocab_size is {options.vocabulary}:", told)
+        raise ValueError(words) from error
+
+
+def _wary(tokenizer: Tokenizer) -> Tokenizer:
+    """Return the tokenizer that takes "<|end|>" in a text for text."""
+    bpe = isinstance(tokenizer, HFTokenizer)
+    return tokenizer.trusting_no_text() if bpe else tokenizer
 
 
 def _bytes(text: str) -> int:
@@ -100,7 +131,7 @@ def _encode(tokenizer: Tokenizer, documents: list[str]) -> Tensor:
     end = _end(tokenizer)
     if end is None:
         return torch.tensor(tokenizer.encode("".join(documents)))  # (N,)
-    ids = []
+    ids, wary = [], _wary(tokenizer)
     for document in documents:
-        ids += [*tokenizer.encode(document.rstrip()), end]
+        ids += [*wary.encode(document.rstrip()), end]
     return torch.tensor(ids)  # (N,)

@@ -13,9 +13,10 @@ MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "run.json")
 
 def identity(options: PretrainOptions, text: str) -> dict:
     """Return what says which run this is."""
-    kept = ("corpus", "size", "objective", "tokenizer", "vocab_size", "preset", "seed")
+    kept = ("corpus", "size", "objective", "tokenizer", "preset", "seed")
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return {name: getattr(options, name) for name in kept} | {"text_sha256": digest}
+    told = {name: getattr(options, name) for name in kept}
+    return told | {"vocab_size": options.vocabulary, "text_sha256": digest}
 
 
 def check_same_run(out: Path, identity: dict) -> None:

@@ -77,6 +77,11 @@ class PretrainOptions:
         """Return the preset for this run's objective."""
         return OBJECTIVES[self.objective][self.preset]
 
+    @property
+    def vocabulary(self) -> int | None:
+        """Return the number of tokens for BPE to learn; None for other tokenizers."""
+        return (self.vocab_size or VOCABULARY) if self.tokenizer == "bpe" else None
+
     def training(self) -> TrainingConfig:
         """Return the preset's recipe with this run's end."""
         recipe = dict(self.recipe.training, seed=self.seed, out=self.out)

@@ -84,14 +84,15 @@ def fill_blanks(
             f"there is no {MASK} in {text[:40]!r}: put it in place of a word, as in "
             f"'Return the {MASK} of the list.'"
         )
-    end = tokenizer.special_tokens[END]
-    ids: list[int] = [end]  # as in training, where each document stands between two
+    end = tokenizer.special_tokens.get(END)  # it opens documents, if there are any
+    ids: list[int] = [] if end is None else [end]
+    wary = tokenizer.trusting_no_text()
     for i, part in enumerate(text.split(MASK)):
         # " [MASK]" hides a word with its space: a token brings its own.
         blank = i < text.count(MASK)
-        ids += tokenizer.encode(part.removesuffix(" ") if blank else part)
+        ids += wary.encode(part.removesuffix(" ") if blank else part)
         ids += [mask] if blank else []
-    row = torch.tensor([[*ids, end]])  # (1, T)
+    row = torch.tensor([ids])  # (1, T)
     tokens, p = generation.fill_mask(model, row, mask, top)  # (N, top) each
     return [
         [(tokenizer.decode([token]), float(q)) for token, q in zip(*pair)]

@@ -107,13 +107,32 @@ class HFTokenizer:
         return {token.content: i for i, token in sorted(added) if token.special}
 
     def encode(self, text: str, special_tokens: bool = False) -> list[int]:
-        """Return the ids of the tokens: (T,), with [CLS] and the like only if asked."""
+        """Return the ids of the tokens: (T,), with [CLS] and the like only if asked.
+
+        Raises ValueError for what is no text, or has no UTF-8.
+        """
+        text = checks.checked_text(text)
         return self.tokenizer.encode(text, add_special_tokens=special_tokens).ids
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Return the ids of each text, all cores at work."""
+        texts = [*map(checks.checked_text, texts)]
         found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [each.ids for each in found]
+
+    def trusting_no_text(self) -> "HFTokenizer":
+        """Return the same tokenizer, to which a special token in a text is mere text.
+
+        So that no document of a corpus can end itself, or hide its own words.
+
+        >>> tokenizer = HFTokenizer.train_bpe("the cat", 257, ["<|end|>"])
+        >>> wary = tokenizer.trusting_no_text()
+        >>> tokenizer.encode("<|end|>"), len(wary.encode("<|end|>"))
+        ([0], 7)
+        """
+        wary = HFTokenizer(self.tokenizer)
+        wary.tokenizer.encode_special_tokens = True
+        return wary
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of these ids, special tokens included.
