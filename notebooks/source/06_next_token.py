@@ -11,19 +11,19 @@
 # *How good can a model be on a text, and how near are we?*
 #
 # Most people who train a language model can answer neither. They see a loss
-# of 3.1, then 2.9, and hope. In this lesson the text comes with its exact
-# probability, so we know the best loss that any model can reach. We go
-# there, we let the model write and mark every page, and then we meet a model
-# that is far *too* good. Last comes real text: yours, if you like.
+# of 3.1, then 2.9, and hope. Here the text comes with its exact probability,
+# so we know the best loss that any model can reach. We go there, we mark
+# every page that the model writes, and then we meet one that is far *too*
+# good. Last comes real text, and a loss predicted before it is measured.
 #
-# **You will leave with** the loss of every GPT, its shift included; a feeling
-# for perplexity and bits per byte; a test that catches any model which looks
-# at the answer; temperature, top-k and top-p; and an idea of why a KV cache
-# is safe.
+# **You will leave with** the loss of every GPT, its shift included; perplexity
+# and bits per byte; a learning rate that you found yourself; temperature,
+# top-k and top-p; a test that catches any model which looks at the answer;
+# and a small scaling law with its error.
 #
-# **It takes** about 3 minutes of computing on two idle cores, and an hour and
-# a half of you. **It needs** Python and lesson 00. Lesson 01 helps with
-# masks. No network, no GPU.
+# **It takes** about 5 minutes of computing on two idle cores, and two hours
+# of you. **It needs** Python and lesson 00. Lesson 01 helps with masks. No
+# network, no GPU.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke" (seconds), "cpu" (a laptop) or "gpu"
@@ -31,10 +31,12 @@ corpus = "python-docs"  # the real text of section 10, or a path to your file
 seed = 0  # another number, other weights and other stories
 
 # %%
+import lzma
 import math
 import textwrap
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import torch
 
@@ -99,9 +101,9 @@ assert math.isclose(bits_per_byte(L, T, size), L / math.log(2) * T / size)
 
 # %% [markdown]
 # One chance in 128 is 7 bits: check it in your head. Why three numbers? A
-# loss in nats a token depends on what a token is. Cut the text into longer
-# tokens, and each has more to be surprised at. Bits per byte do not care how
-# the text was cut, so only they compare models with different tokenizers.
+# longer token has more to be surprised at, so nats a token depend on how the
+# text was cut. Bits per byte do not: only they compare models with different
+# tokenizers.
 #
 # ### The bar looks back
 #
@@ -118,10 +120,9 @@ print("P(x₁|x₂) · P(x₂|x₁) sums to", sum(both_ways.values()))
 
 # %% [markdown]
 # Certain twice, surprised never: a loss of zero, for a language that holds a
-# whole bit of surprise. But probabilities of all texts must sum to 1, and
-# these sum to 2. The clever product is not a probability of anything. Each
-# letter was explained by the other and nobody explained the first. Keep this
-# in mind; in section 8 a real network does it.
+# whole bit of surprise. But probabilities must sum to 1, and these sum to 2.
+# Each letter was explained by the other, and nobody explained the first. In
+# section 8 a real network does it.
 #
 # ### Exercise 06.1: predict
 #
@@ -146,7 +147,7 @@ from llmkit.stories import STORIES, stories
 
 count = for_profile(profile, smoke=3_000, cpu=60_000, gpu=200_000)
 text = "\n" + "".join(stories(count, seed=seed + 1))
-unseen = "".join(stories(for_profile(profile, smoke=200, cpu=600, gpu=2_000)))
+unseen = "".join(stories(for_profile(profile, smoke=100, cpu=600, gpu=2_000)))
 tokenizer = WordTokenizer.train(text)
 V = tokenizer.vocab_size
 train_ids = tokenizer.encode(text)
@@ -283,25 +284,32 @@ losses["floor"] = floor
 figures.bars(losses, y="nats a token", highlight=["floor"])
 
 # %% [markdown]
-# Histories of two words already get most of the way. Longer ones would help
-# less and less, because a story holds together over thirty words: the animal
-# of the first sentence comes back in the last. To count histories of thirty
-# words one would have to read them all. What is between the third bar and the
-# floor can't be counted. It has to be *understood*, if only a little.
+# Histories of two words already get most of the way. But a story holds
+# together over thirty: the animal of the first sentence comes back in the
+# last. Nobody has read all histories of thirty words. What is between the
+# third bar and the floor can't be counted. It has to be *understood*, if only
+# a little.
 #
 # ## 5. Train it
 #
 # Two blocks are plenty for a language this small. (One nearly does: try it.)
-# Every row begins where a story begins. The rest is as in lesson 00.
+# Every row begins where a story begins.
 
 # %%
-from llmkit.training import TrainingConfig, evaluate, fit
+from llmkit.training import (
+    TrainingConfig,
+    evaluate,
+    fit,
+    make_optimizers,
+    rate,
+)
 from llmkit.transformer import Decoder, ModelConfig
 
 shape = ModelConfig(
     vocab_size=V,
     context=64,
     n_layers=2,
+    d_model=128,
     positions="rotary",
     activation="relu2",
     bias=False,
@@ -322,16 +330,64 @@ evaluation = evaluation_batches(
 mine.reveal(perplexity(evaluate(model, evaluation)))
 
 # %% [markdown]
-# Untrained, it knows nothing: perplexity is the size of the vocabulary. Now
-# train, towards a floor that this time is drawn into the picture.
+# Untrained, it knows nothing: perplexity is the size of the vocabulary.
+#
+# ### How large a step?
+#
+# The **learning rate** decides more than any other number. To find it, train
+# a throw-away model and let the rate grow at every step, until it breaks
+# (Smith 2015). We try two optimizers: **AdamW**, the usual choice, and
+# **Muon**, which makes steps of equal length in all directions of a matrix.
+# The inner loop is all that training ever is: loss, gradient, step.
+
 
 # %%
-steps = for_profile(profile, smoke=40, cpu=1200, gpu=4000)
+def find_rate(low, high, count, optimizer):
+    """Let the rate grow at every step; return the rates and the losses."""
+    torch.manual_seed(seed)
+    fresh, config = Decoder(shape), TrainingConfig(1, optimizer=optimizer)
+    optimizers, losses = make_optimizers(fresh, config), []
+    rates = torch.logspace(math.log10(low), math.log10(high), count).tolist()
+    for i, r in enumerate(rates):
+        x, y = batches[i]  # (B, T) each
+        total, number = token_loss(fresh(x), y)
+        (total / number).backward()
+        for each in optimizers:
+            for group in each.param_groups:
+                group["lr"] = r
+            each.step()
+            each.zero_grad()
+        losses.append((total / number).item())
+    return rates, losses
+
+
+# %%
+tries = for_profile(profile, smoke=8, cpu=80, gpu=200)
+found = {
+    name: find_rate(3e-4, 1.0, tries, name.lower())
+    for name in ("AdamW", "Muon")
+}
+for name, (rates, seen) in found.items():
+    print(f"{name}: lowest at a rate of {rates[seen.index(min(seen))]:.3f}")
+figures.lines(found, "learning rate", "nats a token", log="x")
+
+# %% [markdown]
+# AdamW's valley is narrow and ends at a cliff. Muon's is wide: over a range
+# of ten or so, it hardly matters where you stand. Stay on the *left* side of
+# the valley: the finder spends one step at each rate, and training must live
+# with its rate for a long time. It is a first guess, no more; trying out a
+# few rates nearby beats it.
+#
+# ### Down to the floor
+#
+# Now train, towards a floor that this time is drawn into the picture.
+
+# %%
+steps = for_profile(profile, smoke=40, cpu=1000, gpu=4000)
 recipe = dict(
-    optimizer="muon",  # section 9 races it against AdamW
+    optimizer="muon",  # for the matrices of the blocks; AdamW does the rest
     muon_rate=0.02,
     learning_rate=0.02,
-    head_rate=0.02,
     clip=0.0,
 )
 config = TrainingConfig(steps, evaluate_every=max(steps // 10, 1), **recipe)
@@ -349,9 +405,8 @@ print(f"floor {floor:.4f}, perplexity {perplexity(floor):.3f}")
 print(f"gap   {val_loss - floor:.4f}, or {val_loss / floor - 1:.2%} of it")
 
 # %% [markdown]
-# A loss alone would tell you nothing. *Loss and floor* tell you how much is
-# left to learn. Draw the gap on a logarithmic axis, where halving it looks
-# the same everywhere, and you see what the loss curve hides: learning goes on
+# *Loss and floor* tell you how much is left to learn. Draw the gap on a
+# logarithmic axis, and you see what the loss curve hides: learning goes on
 # long after the curve looks flat.
 
 # %%
@@ -381,10 +436,9 @@ for y, p_y in zip(labels[0].tolist(), p[range(11), labels[0]].tolist()):
     print(f"{word:>12}  one among {1 / p_y:5.1f}")
 
 # %% [markdown]
-# Compare with the grammar: `STORIES.words["{weather}"]` lists the 24 kinds of
-# weather. Nobody told the model that there are 24, and that they are equally
-# likely. It comes out of the loss, because only the true odds have the least
-# expected surprise.
+# Compare with the grammar: `STORIES.words["{weather}"]` lists 24 kinds. Nobody
+# told the model that they are equally likely. It comes out of the loss, since
+# only the true odds have the least expected surprise.
 #
 # ## 6. Let it write, and mark every page
 #
@@ -432,9 +486,10 @@ for story in broken[:4]:
 #
 # ## 7. Drawing the next word
 #
-# The model gives logits $z$. How to draw from them is *your* choice, and it
-# is a choice about the tail: hundreds of wrong words with a tiny probability
-# each. Three tools. **Temperature** $\tau$ makes the odds steeper or flatter:
+# The model gives logits $z$. How to draw from them is *your* choice, and a
+# choice about the tail: hundreds of wrong words, each with a tiny
+# probability. Three tools. **Temperature** $\tau$ makes the odds steeper or
+# flatter:
 #
 # $$p_i = \frac{e^{z_i / \tau}}{\sum_{j=1}^{V} e^{z_j / \tau}}$$
 #
@@ -470,8 +525,9 @@ print(f"{(ours > 0).sum()} of {V} tokens hold half of the probability")
 #
 # In the grammar some choices are even (which friend?), some are uneven
 # (*in*, *on*, *under*), and at some places there is nothing to choose: after
-# *But* comes the hero, and nobody else. Try each situation with each tool.
-# Which tool does harm where?
+# *But* comes the hero. The picture shows the likeliest words, and on the
+# right all words by rank. Find the cliff between right and wrong ones. Which
+# tool does harm where?
 
 # %%
 met = "Once Ada and a shy"
@@ -484,21 +540,22 @@ for name, prompt in prompts.items():
     stored[name] = model(begun)[0, -1].detach()  # (V,) logits
 
 
+vocabulary = [tokenizer.decode([i]) for i in range(V)]
+
+
 def draw(situation, temperature, top_k, top_p):
-    """Draw the seven likeliest words; top_k = 40 stands for all."""
+    """Draw what the tools make of all V words; top_k = 40 keeps all."""
     z, k = stored[situation], None if top_k == 40 else top_k
-    p = next_token_probabilities(z, temperature, k, top_p)
-    best = z.topk(7).indices.tolist()
+    says = z.softmax(dim=-1)  # (V,)
+    drawn = next_token_probabilities(z, temperature, k, top_p)  # (V,)
     last = " ".join(prompts[situation].split()[-2:])
-    left = f"after “… {last}”: {int((p > 0).sum())} words in the running"
-    shown = {tokenizer.decode([i]): float(p[i]) for i in best}
-    return figures.bars(shown, y="probability", title=left)
+    return figures.distribution(says, drawn, vocabulary, f"after “… {last}”")
 
 
 figures.play(
     draw,
     situation=figures.choice("situation", list(prompts)),
-    temperature=figures.slider("temperature", 0.0, 3.0, 1.0),
+    temperature=figures.slider("temperature", 0.0, 3.0, 2.0),
     top_k=figures.slider("top-k (40: all)", 1, 40, 40),
     top_p=figures.slider("top-p", 0.05, 1.0, 1.0),
 )
@@ -507,7 +564,7 @@ figures.play(
 # Top-k with $k = 5$ is a good guard where there is no choice, and a bad one
 # where 32 friends are waiting: 27 of them will never be met. Top-p adapts,
 # but it too cuts off friends, as they are all equally likely. Heat does the
-# opposite harm. It invites the tail in.
+# opposite harm, as in the first picture: it invites the tail in.
 #
 # ### The same prompt, five ways
 
@@ -549,9 +606,9 @@ print(f"\n{len(parts)} sentences, {len(set(parts))} different ones")
 # ### Why it need not read everything again
 #
 # To add one token, a model could read the whole text again. But behind a
-# causal mask, no later token can change what an earlier one looks like. So
-# its keys and values (lesson 01) stay right for ever, and a **KV cache**
-# keeps them. First the promise: the same text.
+# causal mask no later token changes an earlier one. So its keys and values
+# (lesson 01) stay right for ever, and a **KV cache** keeps them. First the
+# promise: the same text.
 
 # %%
 kept = tell(5, cache=True)
@@ -560,8 +617,8 @@ assert kept == reread
 print("five stories with the cache, five without: the same, word for word")
 
 # %% [markdown]
-# Then the gain. It grows with the length, so we take a model with room for a
-# longer text. It is untrained: it writes nonsense at the speed of sense.
+# Then the gain. It grows with the length, so we take an untrained model with
+# room for more. It writes nonsense, at the speed of sense.
 
 # %%
 torch.manual_seed(seed)
@@ -587,8 +644,7 @@ figures.lines(curves, x="tokens written", y="seconds")
 
 # %% [markdown]
 # With the cache each token costs about the same, without it each costs more
-# than the one before. All of this stands on one leg, the causal mask. Which
-# brings us to the model that has none.
+# than the one before. All of this stands on one leg, the causal mask.
 #
 # ## 8. The machine that peeks
 #
@@ -610,9 +666,8 @@ print(f"after {peeking_steps} steps: loss {peek_loss:.4f}, floor {floor:.4f}")
 print(f"honest, after {steps} steps:  {val_loss:.4f}")
 
 # %% [markdown]
-# On a text without a known floor, this would be a day to celebrate. A few
-# seconds of training, on stories that it had never seen, and hardly a
-# surprise left. But we know that the lots hold more surprise than that.
+# Without a known floor, this would be a day to celebrate. But we know that
+# the lots hold more surprise than that.
 # **A loss below the floor is not a good model. It is a broken measurement.**
 # Now let it write.
 
@@ -622,17 +677,15 @@ for story in tell(3, model=peeker):
 print(f"{share_valid(tell(100, model=peeker)):.0%} of 100 are stories")
 
 # %% [markdown]
-# It has learnt one thing: copy the next token. When it writes, there is no
-# next token. That is the sum of 2 from section 1, in a network: each token
-# is explained by its neighbour, and nobody explains the first. Measure it as
-# it must write, with the mask on, beside the humble bigram:
+# It has learnt one thing: copy the next token. When it writes, there is none.
+# That is the sum of 2 from section 1, in a network. Measure it as it must
+# write, with the mask on, beside the humble bigram:
 
 # %%
 for block in peeker.blocks:
     block.attention.causal = True
 masked_loss = evaluate(peeker, evaluation)
-print(f"behind a mask: {masked_loss:.2f} nats a token")
-print(f"the bigram:    {losses['bigram']:.2f}")
+print(f"masked: {masked_loss:.2f}, the bigram: {losses['bigram']:.2f}")
 for block in peeker.blocks:
     block.attention.causal = False
 
@@ -703,9 +756,8 @@ print(f"training mode:   {total / number:.3f}  (floor {floor:.3f})")
 print(f"evaluation mode: {evaluate(suspect, evaluation):.3f}")
 
 # %% [markdown]
-# A network can be in training mode or in evaluation mode, since some layers
-# (dropout, for one) behave differently. This one has no such layer. The same
-# weights, the same stories: the two numbers should be equal.
+# Training mode and evaluation mode differ only for layers such as dropout.
+# This model has none: the two numbers should be equal.
 
 # %%
 print(textwrap.fill(tell(model=suspect)[0], 79))
@@ -731,62 +783,113 @@ for name, each in models.items():
 
 # %% [markdown]
 # The suspect drops its mask when it is evaluated. It *sees* the answers, but
-# it never learnt to use them, so what it sees only confuses it. And it writes
-# well because the last token of a text has no future to look at. Leaks do not
-# always make a loss better. That is why we test for them by gradient, and not
-# by eye.
+# never learnt to use them, so they only confuse it. And it writes well because
+# the last token of a text has no future to look at. Leaks do not always make
+# a loss better: test for them by gradient, not by eye.
 #
 # ## 9. What buys a smaller gap?
 #
 # More reading, or better steps. Since we know the floor, we can compare in
-# the currency that counts, the gap. Here is a race over a short distance. It
-# is AdamW, the usual choice, against Muon, which makes steps of equal length
-# in all directions of a matrix. Both get the learning rate that did best
-# among the few that we tried.
+# the currency that counts, the gap.
 
 
 # %%
-def gap_after(steps, **how):
-    """Train a new model for some steps; return its loss above the floor."""
+def raced(steps=0, rows=32, **how):
+    """Train a new model with changes to the recipe; return all steps."""
     torch.manual_seed(seed)
-    fresh = Decoder(shape)
     config = TrainingConfig(steps, **(recipe | how))
-    *_, last = fit(fresh, batches, config, evaluation)
-    return last.val_loss - floor
+    data = replace(batches, batch_size=rows)
+    return list(fit(Decoder(shape), data, config, evaluation))
 
 
-pace = for_profile(profile, smoke=10, cpu=150, gpu=300)
-adamw = dict(optimizer="adamw", learning_rate=0.005, head_rate=0.0)
-gaps = {"AdamW": gap_after(pace, **adamw), "Muon": gap_after(pace)}
-figures.bars(gaps, y="nats a token above the floor")
+def gap_after(steps, **how):
+    return raced(steps, **how)[-1].val_loss - floor
+
 
 # %% [markdown]
+# ### The schedule
+#
+# The rate need not stay the same. Here are three plans for it, drawn by the
+# kit's own `rate`:
+
+# %%
+plans = {
+    "constant": dict(decay=0.0),
+    "hold, then fall": dict(decay=0.6),  # as in section 5
+    "fall all the way": dict(decay=1.0),
+}
+done = [i / 200 for i in range(201)]
+figures.lines(
+    {
+        name: (done, [rate(TrainingConfig(1, **how), x) for x in done])
+        for name, how in plans.items()
+    },
+    x="share of training done",
+    y="share of the peak rate",
+)
+
+# %%
+pace = for_profile(profile, smoke=5, cpu=150, gpu=300)
+curves = {}
+for name, how in plans.items():
+    told = raced(pace, evaluate_every=pace // 5, **how)
+    told = [s for s in told if s.val_loss is not None]
+    gaps = [s.val_loss - floor for s in told]
+    curves[name] = ([s.number for s in told], gaps)
+figures.lines(curves, "steps", "nats above the floor", log="y")
+
+# %% [markdown]
+# A high rate gets around fast but cannot settle. Letting it fall costs
+# nothing and buys a good part of the gap. Only, the plan must know the end: a
+# run that you stop half-way has not settled.
+#
+# ### By the clock
+#
+# Steps are not what you pay for. So each optimizer, with three sizes of
+# batch, gets the same few seconds.
+
+# %%
+budget = for_profile(profile, smoke=0.3, cpu=5.0, gpu=10.0)
+kinds = {"AdamW": dict(optimizer="adamw", learning_rate=0.005), "Muon": {}}
+race = {name: ([2, 16, 128], []) for name in kinds}
+print(f"after {budget:g} s   rows  steps    tokens   gap")
+for name, how in kinds.items():
+    for rows in race[name][0]:
+        last = raced(rows=rows, seconds=budget, **how)[-1]
+        gap = last.val_loss - floor
+        race[name][1].append(gap)
+        read = f"{last.number:5}  {last.tokens:8,}"
+        print(f"{name:>9} {rows:5}  {read}  {gap:.3f}")
+figures.lines(race, "rows a batch", "nats above the floor", log="x")
+
+# %% [markdown]
+# Two rows give a noisy direction, 128 leave time for few steps: the best lies
+# between, and moves with budget and machine. Muon's step takes longer than
+# AdamW's, and pays most where batches are large. Three doubts: whatever else
+# your machine does takes part in the race; a larger batch could bear a larger
+# rate; and these are single runs. One discovery earlier or later can move a
+# gap by a factor of two, so believe only what is larger.
+#
 # ### Exercise 06.5: measure
 #
 # Let Muon read twice as many tokens: `2 * pace` steps in place of `pace`. **By
 # what factor does the gap shrink?** Put a number, or code that computes it,
-# in place of the `...`. The code takes as long as the race did.
+# in place of the `...`. The code takes as long as three lines of the picture.
 
 # %%
 factor = ...  # gap after `pace` steps / gap after twice as many
 factor = check("06.5", factor).best
 
 # %% [markdown]
-# One warning about such numbers. A doubling buys much while there is
-# something large to discover, and little afterwards. Where the loss follows
-# a smooth power of the reading, one can predict a large model from small
-# ones. On our stories it comes down a staircase, and one can't.
-#
 # ## 10. Real text
 #
-# The same code, now on text that nobody drew by lot. `python-docs` is the
-# prose that comes inside Python. To use your own file, set `corpus` in the
-# first code cell to its path. We cut it into characters this time, since
-# nobody can list all words of English.
+# The same code, on text that nobody drew by lot. `python-docs` is the prose
+# that comes inside Python. To use your own file, set `corpus` in the first
+# code cell to its path. We cut it into characters this time, since nobody can
+# list all words of English.
 
 # %%
 from llmkit.corpus import load, split
-from llmkit.pretraining import PRESETS
 
 size = for_profile(profile, smoke=200_000, cpu=1_000_000, gpu=None)
 real_text = load(corpus, size=size, seed=seed).text
@@ -797,53 +900,137 @@ checking_ids = torch.tensor(letters.encode(checking))
 print(f"{len(reading):,} characters, {letters.vocab_size} different ones\n")
 print(textwrap.shorten(reading[:400], 300))
 
+# %% [markdown]
+# Count first: the code of section 4, unchanged. The tables get exactly the
+# characters that the model will read.
+
 # %%
-preset = PRESETS[for_profile(profile, smoke="tiny", cpu="tiny", gpu="small")]
-real_steps = for_profile(profile, smoke=20, cpu=250, gpu=2000)
-torch.manual_seed(seed)
-reader = Decoder(ModelConfig(letters.vocab_size, **preset.model))
-context = reader.config.context
-rows = NextTokenBatches(reading_ids, context, preset.batch_size, seed)
-config = TrainingConfig(**(preset.training | dict(steps=real_steps)))
-real_evaluation = evaluation_batches(checking_ids, context)
-*_, last = figures.live_loss(fit(reader, rows, config))
-reader = reader.cpu()
+real_steps = for_profile(profile, smoke=12, cpu=300, gpu=3000)
+seen = reading_ids[: real_steps * 24 * 64].tolist()  # rows of 64, 24 a step
+unread = checking_ids.tolist()
+start = time.perf_counter()
+tables = [continuations(seen, n) for n in range(1, 6)]
+results = {
+    name: count_loss(unread, n, tables, letters.vocab_size)
+    for n, name in [(1, "unigram"), (3, "trigram"), (5, "5-gram")]
+}
+print(f"counted and judged in {time.perf_counter() - start:.1f} s")
 
 # %% [markdown]
-# And counting? Give it as many characters as the model has read.
+# ### A loss, before it is measured
+#
+# Large models are expensive, so one predicts them from small ones. Losses
+# tend to follow a **scaling law** (Kaplan et al. 2020; in this form, Hoffmann
+# et al. 2022). With $D$ for the width:
+#
+# $$L(D) = E + A\,D^{-\alpha}$$
+#
+# Then each doubling of the width takes off a piece, and the pieces shrink by
+# the same factor, $r = 2^{-\alpha}$. Three widths tell $r$, and $r$ tells the
+# fourth:
+#
+# $$r = \frac{L_{32} - L_{64}}{L_{16} - L_{32}}, \qquad
+# L_{128} = L_{64} - r\,(L_{32} - L_{64})$$
 
 
 # %%
-def real_counts(n):
-    ids = reading_ids[: last.tokens].tolist()
-    tables = [continuations(ids, i) for i in range(1, n + 1)]
-    return count_loss(checking_ids.tolist(), n, tables, letters.vocab_size)
+def reads(width, seed=seed, show=iter):
+    """Train a model of this width on the real text; return it, its loss."""
+    torch.manual_seed(seed)
+    config = TrainingConfig(real_steps, **recipe)
+    size = dict(vocab_size=letters.vocab_size, d_model=width)
+    reader = Decoder(replace(shape, **size))
+    rows = NextTokenBatches(reading_ids, 64, 24, seed)
+    for _ in show(fit(reader, rows, config)):
+        pass
+    return reader.cpu(), evaluate(reader, real_evaluation)
 
 
-real_loss = evaluate(reader, real_evaluation)
-results = {"unigram": real_counts(1), "trigram": real_counts(3)}
-results |= {"5-gram": real_counts(5), "model": real_loss}
-figures.bars(results, y="nats a character", highlight=["model"])
+real_evaluation = evaluation_batches(checking_ids, 64)
+small = [reads(width)[1] for width in (16, 32, 64)]
+print("width 16, 32, 64:", *(f"{loss:.3f}" for loss in small))
+
+# %% [markdown]
+# How sure are we? The same model from another seed ends elsewhere. Three
+# seeds of the smallest give the spread $s$; the slopes of the formula say how
+# much of it reaches the prediction. Beside it stands a simpler law, with
+# $E = 0$: a straight line on logarithmic axes, laid through the three. **Write
+# down your guess for 128, too.**
 
 # %%
-whole = len(checking_ids) - 1
-real_bits = bits_per_byte(real_loss, whole, len(checking.encode()))
-print(f"{real_loss:.3f} nats a character, {real_bits:.3f} bits per byte\n")
+L1, L2, L3 = small
+r = (L2 - L3) / (L1 - L2)
+predicted = L3 - r * (L2 - L3)
+straight = (L1 * L2 * L3) ** (1 / 3) * L3 / L1
+again = torch.tensor([L1] + [reads(16, seed + i)[1] for i in (1, 2)])
+slopes = [1 + 2 * r, 2 * r + r**2, r**2]  # of L3, L2 and L1
+error = again.std().item() * math.hypot(*slopes)
+print(f"r = {r:.2f}; at width 128: {predicted:.3f} ± {error:.3f}")
+print(f"the straight law says {straight:.3f}")
+
+# %% [markdown]
+# Now train it, and see.
+
+# %%
+reader, real_loss = reads(128, show=figures.live_loss)
+for name, told in {"law": predicted, "straight law": straight}.items():
+    print(f"{name}: {told:.3f}, off by {told - real_loss:+.3f}")
+print(f"measured: {real_loss:.3f}, a gain of {L3 - real_loss:.3f} over 64")
+
+# %%
+widths = [16, 32, 64, 128]
+laws = {
+    "measured": (widths, [*small, real_loss]),
+    "law": (widths[2:], [L3, predicted]),
+    "straight law": (widths[2:], [L3, straight]),
+}
+picture = figures.lines(laws, "width", "nats a character", log="x")
+axes = picture.figure.axes[0]
+axes.minorticks_off()
+axes.set_xticks(widths, widths)
+picture
+
+# %% [markdown]
+# The law with $E$ is the better one, and yet it may miss by a good part of
+# the gain: three unknowns from three noisy points magnify the noise.
+# Laboratories fit many more points. And it holds for *one* text and *one*
+# length of training. On our stories it would fail: there the loss comes down
+# a staircase, discovery by discovery.
+#
+# And counting? Beside the model stands `lzma`, too, a zip program that has
+# read the whole text: bits per byte let us compare even with that.
+
+
+# %%
+def zipped(text):
+    return 8 * len(lzma.compress(text.encode()))  # bits
+
+
+whole, bytes_there = len(unread) - 1, len(checking.encode())
+by_zip = (zipped(reading + checking) - zipped(reading)) / bytes_there
+results["model"] = real_loss
+bits = {
+    name: bits_per_byte(loss, whole, bytes_there)
+    for name, loss in results.items()
+}
+figures.bars(bits | {"lzma": by_zip}, "bits per byte", highlight=["model"])
+
+# %%
 begin = torch.tensor([letters.encode(checking[:40])])
 new = generate(reader, begin, 300, temperature=0.7, seed=seed)
 print(checking[:40] + "█" + letters.decode([int(token) for token in new]))
 
 # %% [markdown]
 # Two honest remarks. First: look how well counting does. A table of
-# five-letter sequences, made in a second, does as well as a network that has
-# trained for half a minute, or better. Documentation repeats itself, and a
-# table is a fine memory. But a table can only grow, while the network goes on
-# finding rules in the space that it has. Train ten times as long, and look
-# again.
+# five-letter sequences does as well as the network, or better, in a fraction
+# of its time. And zip, which finds whole sentences again, beats both, as
+# documentation repeats itself. But a table can only grow, while the network
+# goes on finding rules in the space that it has. Train ten times as long, and
+# look again. (Never mix the two: a baseline is there to compare with.)
 #
-# Second: this picture has no dashed line. Nobody knows the floor of English.
-# From here on, a loss is only better or worse than another, and the leak test
-# of section 8 is all that guards you.
+# Second: this picture has no floor. Nobody knows that of English. From here
+# on, a loss is only better or worse than another, and the leak test of
+# section 8 is all that guards you.
 #
 # ## What this lesson measured
 #
@@ -855,6 +1042,8 @@ results_here = {
     "valid stories": valid,
     "peeking / floor": peek_loss / floor,
     "real text / unigram": real_loss / results["unigram"],
+    "real text / 5-gram": real_loss / results["5-gram"],
+    "scaling error": abs(real_loss - predicted),
     "seconds": time.perf_counter() - began,
 }
 band("06", profile, results_here)
@@ -868,6 +1057,8 @@ band("06", profile, results_here)
 # - The shift is made once, in the labels. A model never shifts.
 # - Count first. A loss means something only beside a baseline and, where
 #   there is one, a floor.
+# - Compare recipes by the clock, and let the rate fall at the end. A predicted
+#   loss needs an error bar.
 # - A loss that is too good is a leak until proven otherwise, and the gradient
 #   test proves it: exactly zero, or guilty.
 # - Temperature, top-k and top-p change how you draw and not what the model

@@ -80,21 +80,31 @@ _SMOKE = "so few steps can't do that: which model told them?"
 _HONEST = "the peeking model is not below the floor: was its mask taken away?"
 _COPIES = "too good: does the validation text stand in the training text?"
 _COUNTS = "no better than counting single characters: is there enough text?"
+_TABLE = "far better than a table of five characters: is it the same text?"
+_BEHIND = "far behind a table of five characters: did the training come to its end?"
+_NOISE = "three noisy runs predict only so well: look for one that went astray"
 _SLOW = "something else uses this machine: close other notebooks, see `llmkit doctor`"
 
 
-def _bands(ratio, valid, peeking, real, seconds) -> dict[str, Band]:
+def _bands(ratio, valid, peeking, real, table, error, seconds) -> dict[str, Band]:
     return {
         "loss / floor": Band(*ratio, why_low=_BELOW, why_high=_ABOVE),
         "valid stories": Band(*valid, why_low=_BROKEN, why_high=_SMOKE),
         "peeking / floor": Band(-math.inf, peeking, why_high=_HONEST),
         "real text / unigram": Band(*real, why_low=_COPIES, why_high=_COUNTS),
+        "real text / 5-gram": Band(*table, why_low=_TABLE, why_high=_BEHIND),
+        "scaling error": Band(-math.inf, error, why_high=_NOISE),
         "seconds": Band(-math.inf, seconds, why_high=_SLOW),
     }
 
 
+_NONE = (-math.inf, 0.6)  # of the valid stories in so few steps
 BANDS = {
-    "smoke": _bands((1.1, 2.6), (-math.inf, 0.6), 4.0, (0.1, 1.05), 240),
-    "cpu": _bands((0.99, 1.05), (0.9, math.inf), 0.6, (0.1, 0.85), 1500),
-    "gpu": _bands((0.99, 1.02), (0.93, math.inf), 0.3, (0.05, 0.8), 900),
+    "smoke": _bands((1.1, 2.6), _NONE, 4.0, (0.1, 1.05), (0.5, 3.0), 1.0, 240),
+    "cpu": _bands(
+        (0.99, 1.05), (0.9, math.inf), 0.6, (0.1, 0.85), (0.8, 1.3), 0.15, 1500
+    ),
+    "gpu": _bands(
+        (0.99, 1.02), (0.93, math.inf), 0.3, (0.05, 0.8), (0.4, 1.2), 0.15, 900
+    ),
 }

@@ -20,7 +20,7 @@ TWICE = Exercise(
         "`gap_after(steps)` trains a new model and returns loss - floor. Call it once "
         "with `pace`, once with twice that, and divide one gap by the other.",
         "`gap_after(pace) / gap_after(2 * pace)`: the first gap over the second. It "
-        "takes about as long as the race above.",
+        "takes about as long as the three schedules above.",
     ),
     solution=6.0,
     why="In profile cpu the gap shrinks several times over. A doubling buys that much "
