@@ -178,7 +178,7 @@ def main() -> int:
     parser.add_argument("--vocab-size", type=int, default=2048)
     parser.add_argument("--size", type=int, default=None)
     parser.add_argument("--peer-steps", type=int, default=800)
-    parser.add_argument("--peer-rate", type=float, default=1e-3)
+    parser.add_argument("--peer-rate", type=float, default=2e-3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args()
     runs, ratios = [], []

@@ -77,7 +77,7 @@ def generate(options: GenerateOptions) -> int:
     import torch
 
     from llmkit import generation
-    from llmkit.pretraining import prompt_ids, spell
+    from llmkit.pretraining import END, prompt_ids, spell
     from llmkit.tokenizer import load_tokenizer
     from llmkit.transformer import load_model
 
@@ -97,6 +97,7 @@ def generate(options: GenerateOptions) -> int:
         top_k=options.top_k,
         top_p=options.top_p,
         seed=options.seed,
+        end=tokenizer.special_tokens.get(END),
     )
     print(options.prompt, end="", flush=True)
     for text in spell(tokenizer, (int(token) for token in tokens)):
