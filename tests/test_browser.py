@@ -16,6 +16,7 @@ import pytest
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 TOKEN = "a-token-for-this-test"
 QUICK = ("02_positions", "03_transformer", "04_text_to_batches")
+QUICK += ("05_masked_pretraining",)
 # Lesson 03 has lists to choose from.
 SLIDERS = ("01_attention", "02_positions", "04_text_to_batches")
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -194,6 +195,18 @@ def test_a_choice_from_a_list_changes_the_picture(lesson):
     before = settled(lesson)
     chooser.scroll_into_view_if_needed()
     chooser.select_option(index=1)
+    expect_change(lesson, picture, before)
+    look(lesson)
+    assert not lesson.errors
+
+
+@pytest.mark.parametrize("lesson", ["05_masked_pretraining"], indirect=True)
+def test_a_sentence_that_is_typed_is_filled_in(lesson):
+    field = lesson.locator(".widget-combobox input").first
+    picture = lesson.locator(".jupyter-widgets img").first
+    before = settled(lesson)
+    field.fill("One warm night Fay ___ a bossy robot.")
+    field.press("Enter")
     expect_change(lesson, picture, before)
     look(lesson)
     assert not lesson.errors

@@ -65,8 +65,7 @@ print(textwrap.fill(next(stories(1, seed=1)), 79))
 
 # %%
 torch.manual_seed(seed)
-shape = PRESETS["tiny"].model | dict(n_layers=2)
-model = Decoder(ModelConfig(vocab_size=V, **shape))
+model = Decoder(ModelConfig(vocab_size=V, **PRESETS["plain"].model))
 
 
 def tell(n=1, temperature=1.0, seed=0, prompt=""):
