@@ -17,9 +17,9 @@
 # good. Last comes real text, and a loss predicted before it is measured.
 #
 # **You will leave with** the loss of every GPT, its shift included; perplexity
-# and bits per byte; a learning rate that you found yourself; temperature,
-# top-k and top-p; a test that catches any model which looks at the answer;
-# and a small scaling law with its error.
+# and bits per byte; a way to find a learning rate; temperature, top-k and
+# top-p; a test that catches any model which looks at the answer; and a small
+# scaling law with its error.
 #
 # **It takes** about 5 minutes of computing on two idle cores, and two hours
 # of you. **It needs** Python and lesson 00. Lesson 01 helps with masks. No
@@ -138,8 +138,8 @@ mine = predict("06.1", guess)
 # ## 2. A text whose floor is known
 #
 # A grammar of ours writes little stories, and draws each open word by lot:
-# one of 24 kinds of weather, one of 40 heroes. What is not drawn must agree:
-# whoever buys a key meets a locked door. A token is a word together with the
+# one of 24 kinds of weather, one of 40 heroes. And all must agree: whoever
+# buys a key meets something to open. A token is a word together with the
 # space before it, or a mark.
 
 # %%
@@ -178,9 +178,9 @@ print(f"       {bits:.3f} bits per byte")
 #
 # ## 3. The question, the answer, and the shift
 #
-# A row of tokens asks as many questions as it has tokens. The answer to each
-# stands one place to the right. `next_token` cuts a row into questions and
-# answers.
+# Each token of a row asks: what comes next? The answer stands one place to the
+# right. Only the last one finds none. `next_token` cuts a row into questions
+# and answers.
 
 # %%
 row = torch.tensor([train_ids[:9]])  # (B, T + 1)
@@ -228,8 +228,8 @@ print(f"both {total / number:.4f}, over {number} labels")
 #
 # Before there were networks there was counting, and it is still the honest
 # baseline. For every history $h$ of $n-1$ tokens, count how often each token
-# $w$ came after it. The smallest have names: *unigram* ($n = 1$, no history),
-# *bigram*, *trigram*.
+# $w$ came after it: an **n-gram** table. The smallest have names: *unigram*
+# ($n = 1$, no history), *bigram*, *trigram*.
 
 
 # %%
@@ -252,7 +252,8 @@ tables = [continuations(train_ids, n) for n in (1, 2, 3)]
 #
 # $$P(w \mid h) = \frac{\max(c(hw) - d,\, 0) + d\,k(h)\,P(w \mid h')}{c(h)}$$
 #
-# The chain of shorter and shorter histories ends at $1/V$.
+# Where $h$ was never seen, $P(w \mid h')$ stands alone. The chain of shorter
+# and shorter histories ends at $1/V$.
 
 
 # %%
@@ -285,10 +286,10 @@ figures.bars(losses, y="nats a token", highlight=["floor"])
 
 # %% [markdown]
 # Histories of two words already get most of the way. But a story holds
-# together over thirty: the animal of the first sentence comes back in the
+# together over thirty: the friend of the first sentence comes back in the
 # last. Nobody has read all histories of thirty words. What is between the
-# third bar and the floor can't be counted. It has to be *understood*, if only
-# a little.
+# trigram and the floor can't be counted. It has to be *understood*, if only a
+# little.
 #
 # ## 5. Train it
 #
@@ -310,11 +311,11 @@ shape = ModelConfig(
     context=64,
     n_layers=2,
     d_model=128,
-    positions="rotary",
-    activation="relu2",
+    positions="rotary",  # lesson 02
+    activation="relu2",  # relu, squared
     bias=False,
-    tied=False,
-    quiet=True,
+    tied=False,  # the head has a matrix of its own
+    quiet=True,  # blocks and head begin at zero
 )
 torch.manual_seed(seed)
 model = Decoder(shape)
@@ -327,10 +328,13 @@ batches = NextTokenBatches(
 evaluation = evaluation_batches(
     torch.tensor(unseen_ids), 64, boundary=story_end
 )
-mine.reveal(perplexity(evaluate(model, evaluation)))
+untrained = perplexity(evaluate(model, evaluation))
+print(f"untrained: perplexity {untrained:.1f}, with {V} tokens")
+mine.reveal(untrained)
 
 # %% [markdown]
-# Untrained, it knows nothing: perplexity is the size of the vocabulary.
+# Untrained, with a head of zeros, it knows nothing: perplexity is the size of
+# the vocabulary.
 #
 # ### How large a step?
 #
@@ -373,22 +377,22 @@ figures.lines(found, "learning rate", "nats a token", log="x")
 
 # %% [markdown]
 # AdamW's valley is narrow and ends at a cliff. Muon's is wide: over a range
-# of ten or so, it hardly matters where you stand. Stay on the *left* side of
-# the valley: the finder spends one step at each rate, and training must live
-# with its rate for a long time. It is a first guess, no more; trying out a
-# few rates nearby beats it.
+# of ten or more, it hardly matters where you stand. Stay on the *left* side
+# of the valley: the finder spends one step at each rate, and training must
+# live with its rate for a long time. It is a first guess: trying a few rates
+# nearby beats it.
 #
 # ### Down to the floor
 #
-# Now train, towards a floor that this time is drawn into the picture.
+# Now train, towards the floor in the picture.
 
 # %%
 steps = for_profile(profile, smoke=40, cpu=1000, gpu=4000)
 recipe = dict(
     optimizer="muon",  # for the matrices of the blocks; AdamW does the rest
-    muon_rate=0.02,
-    learning_rate=0.02,
-    clip=0.0,
+    muon_rate=0.02,  # on the left of Muon's valley
+    learning_rate=0.02,  # for the rest: one rate, as in the finder
+    clip=0.0,  # gradients of any length
 )
 config = TrainingConfig(steps, evaluate_every=max(steps // 10, 1), **recipe)
 run, gap_by_tokens = fit(model, batches, config, evaluation), {}
@@ -410,18 +414,20 @@ print(f"gap   {val_loss - floor:.4f}, or {val_loss / floor - 1:.2%} of it")
 # long after the curve looks flat.
 
 # %%
-gap_curve = (list(gap_by_tokens), list(gap_by_tokens.values()))
+gaps = {"model": (list(gap_by_tokens), list(gap_by_tokens.values()))}
+level = ("trigram", losses["trigram"] - floor)
 figures.lines(
-    {"gap": gap_curve}, "tokens read", "nats above the floor", log="y"
+    gaps, "tokens read", "nats above the floor", level=level, log="y"
 )
 
 # %% [markdown]
-# Each drop is a discovery: first which words are common, then which follow
-# which, later who the hero is, and last of all which animal it was.
+# The whole curve lies below the trigram. So what is learnt here needs a longer
+# memory: who the hero was, which tool, which friend. Each is a discovery, and
+# comes sooner in one run than in another.
 #
-# (The blue curve lies above the orange one, even at the end. Training rows
-# are cut at 64 tokens, so they hold many beginnings of stories, and
-# beginnings are hard. The orange points count whole stories only.)
+# (In the picture before, training stays above validation: its rows are cut at
+# 64 tokens and hold many beginnings of stories, which are hard. Validation
+# counts whole stories only.)
 #
 # What does the model know about one story? Turn the surprise at each token
 # into a perplexity of its own: among how many words did it choose?
@@ -436,9 +442,9 @@ for y, p_y in zip(labels[0].tolist(), p[range(11), labels[0]].tolist()):
     print(f"{word:>12}  one among {1 / p_y:5.1f}")
 
 # %% [markdown]
-# Compare with the grammar: `STORIES.words["{weather}"]` lists 24 kinds. Nobody
-# told the model that they are equally likely. It comes out of the loss, since
-# only the true odds have the least expected surprise.
+# Compare with the grammar: 40 heroes, 32 friends. Nobody told the model that
+# they are equally likely. It comes out of the loss, since only the true odds
+# have the least expected surprise.
 #
 # ## 6. Let it write, and mark every page
 #
@@ -481,15 +487,15 @@ for story in broken[:4]:
 
 # %% [markdown]
 # A story has over forty tokens, and one slip breaks it. So even a model that
-# is right 999 times in 1,000 breaks one story in twenty-five. This is why a
+# is right 999 times in 1,000 breaks about one story in twenty. This is why a
 # gap that looks tiny in the loss is plain to see in the text.
 #
 # ## 7. Drawing the next word
 #
 # The model gives logits $z$. How to draw from them is *your* choice, and a
 # choice about the tail: hundreds of wrong words, each with a tiny
-# probability. Three tools. **Temperature** $\tau$ makes the odds steeper or
-# flatter:
+# probability. Three tools. **Temperature** $\tau$ makes the odds steeper
+# (below 1) or flatter:
 #
 # $$p_i = \frac{e^{z_i / \tau}}{\sum_{j=1}^{V} e^{z_j / \tau}}$$
 #
@@ -532,7 +538,8 @@ print(f"{(ours > 0).sum()} of {V} tokens hold half of the probability")
 # %%
 met = "Once Ada and a shy"
 lived = met + " badger lived"
-but = lived + " in a shoe. For a sock she bought a key. Oh no, a locked door!"
+but = lived + " in a shoe. For a sock she bought a red key."
+but += " Oh no, a locked door!"
 prompts = {"even": met, "uneven": lived, "no choice": but + " But"}
 stored = {}
 for name, prompt in prompts.items():
@@ -720,17 +727,23 @@ def influence(model, ids):
     return torch.stack(rows)  # (T, T)
 
 
-# %%
-few = torch.tensor(unseen_ids[1:9])
-words = [tokenizer.decode([i]) for i in few.tolist()]
-honest = influence(model, few)
-honest = honest / honest.sum(dim=1, keepdim=True)  # shares of each row
-figures.attention_map(honest, words, title="what moves each guess: honest")
+def draw_influence(model, ids, title):
+    moved = influence(model, ids)
+    share = moved / moved.sum(dim=1, keepdim=True)  # of each row
+    future = share.triu(diagonal=1).max().item()
+    print(f"largest share of a later token: {future:.3g}")
+    words = [tokenizer.decode([i]) for i in ids.tolist()]
+    picture = figures.attention_map(share, words, title=title)
+    picture.figure.axes[0].set(xlabel="moved by", ylabel="guess after")
+    return picture
+
 
 # %%
-peeked = influence(peeker, few)
-peeked = peeked / peeked.sum(dim=1, keepdim=True)
-figures.attention_map(peeked, words, title="what moves each guess: peeking")
+few = torch.tensor(unseen_ids[1:9])
+draw_influence(model, few, "what moves each guess: honest")
+
+# %%
+draw_influence(peeker, few, "what moves each guess: peeking")
 
 # %% [markdown]
 # A row is a guess, a column is a token that may have moved it, and what lies
@@ -742,7 +755,7 @@ figures.attention_map(peeked, words, title="what moves each guess: peeking")
 #
 # A colleague sends a model, and a riddle. *It writes lovely stories. Its
 # training loss was fine. But its validation loss is terrible, so it must be
-# overfitting.* You are not so sure, as no story was ever read twice.
+# overfitting.* You are not so sure, as no row was ever read twice.
 
 # %%
 from llmkit.exercises.lesson_06 import Suspect
@@ -783,9 +796,9 @@ for name, each in models.items():
 
 # %% [markdown]
 # The suspect drops its mask when it is evaluated. It *sees* the answers, but
-# never learnt to use them, so they only confuse it. And it writes well because
-# the last token of a text has no future to look at. Leaks do not always make
-# a loss better: test for them by gradient, not by eye.
+# never learnt to use them, so they only confuse it. And it writes well: each
+# new token has no future yet, and the KV cache keeps what it saw. Leaks do
+# not always make a loss better: test for them by gradient, not by eye.
 #
 # ## 9. What buys a smaller gap?
 #
@@ -840,8 +853,8 @@ figures.lines(curves, "steps", "nats above the floor", log="y")
 
 # %% [markdown]
 # A high rate gets around fast but cannot settle. Letting it fall costs
-# nothing and buys a good part of the gap. Only, the plan must know the end: a
-# run that you stop half-way has not settled.
+# nothing and usually ends lower. Only, the plan must know the end: a run that
+# you stop half-way has not settled.
 #
 # ### By the clock
 #
@@ -863,18 +876,19 @@ for name, how in kinds.items():
 figures.lines(race, "rows a batch", "nats above the floor", log="x")
 
 # %% [markdown]
-# Two rows give a noisy direction, 128 leave time for few steps: the best lies
-# between, and moves with budget and machine. Muon's step takes longer than
-# AdamW's, and pays most where batches are large. Three doubts: whatever else
-# your machine does takes part in the race; a larger batch could bear a larger
+# Two rows give a noisy direction, 128 leave time for few steps. Which size is
+# best depends on budget and machine. Muon's step takes longer than AdamW's,
+# and pays most where batches are large. Three doubts: whatever else your
+# machine does takes part in the race; a larger batch could bear a larger
 # rate; and these are single runs. One discovery earlier or later can move a
 # gap by a factor of two, so believe only what is larger.
 #
 # ### Exercise 06.5: measure
 #
 # Let Muon read twice as many tokens: `2 * pace` steps in place of `pace`. **By
-# what factor does the gap shrink?** Put a number, or code that computes it,
-# in place of the `...`. The code takes as long as three lines of the picture.
+# what factor does the gap shrink?** `gap_after(steps)` trains and measures.
+# Put a number, or code that computes it, in place of the `...`. The code takes
+# as long as the three schedules did.
 
 # %%
 factor = ...  # gap after `pace` steps / gap after twice as many
@@ -901,8 +915,8 @@ print(f"{len(reading):,} characters, {letters.vocab_size} different ones\n")
 print(textwrap.shorten(reading[:400], 300))
 
 # %% [markdown]
-# Count first: the code of section 4, unchanged. The tables get exactly the
-# characters that the model will read.
+# Count first: the code of section 4, unchanged. The tables get exactly as many
+# characters as the model will read.
 
 # %%
 real_steps = for_profile(profile, smoke=12, cpu=300, gpu=3000)
@@ -991,8 +1005,8 @@ axes.set_xticks(widths, widths)
 picture
 
 # %% [markdown]
-# The law with $E$ is the better one, and yet it may miss by a good part of
-# the gain: three unknowns from three noisy points magnify the noise.
+# The law with $E$ is usually the better one, and yet it may miss by a good
+# part of the gain: three unknowns from three noisy points magnify the noise.
 # Laboratories fit many more points. And it holds for *one* text and *one*
 # length of training. On our stories it would fail: there the loss comes down
 # a staircase, discovery by discovery.
@@ -1021,12 +1035,12 @@ new = generate(reader, begin, 300, temperature=0.7, seed=seed)
 print(checking[:40] + "█" + letters.decode([int(token) for token in new]))
 
 # %% [markdown]
-# Two honest remarks. First: look how well counting does. A table of
+# Two remarks. First: look how well counting does. A table of
 # five-letter sequences does as well as the network, or better, in a fraction
 # of its time. And zip, which finds whole sentences again, beats both, as
 # documentation repeats itself. But a table can only grow, while the network
 # goes on finding rules in the space that it has. Train ten times as long, and
-# look again. (Never mix the two: a baseline is there to compare with.)
+# look again.
 #
 # Second: this picture has no floor. Nobody knows that of English. From here
 # on, a loss is only better or worse than another, and the leak test of
