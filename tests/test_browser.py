@@ -202,10 +202,10 @@ def test_a_choice_from_a_list_changes_the_picture(lesson):
 
 @pytest.mark.parametrize("lesson", ["05_masked_pretraining"], indirect=True)
 def test_a_sentence_that_is_typed_is_filled_in(lesson):
-    field = lesson.locator(".widget-combobox input").first
+    field = lesson.locator(".jupyter-widgets input[type=text]").first
     picture = lesson.locator(".jupyter-widgets img").first
     before = settled(lesson)
-    field.fill("One warm night Fay ___ a bossy robot.")
+    field.fill("One warm night Fay ___ a bossy robot.", timeout=15_000)
     field.press("Enter")
     expect_change(lesson, picture, before)
     look(lesson)
