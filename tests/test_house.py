@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {room: set() for room in LEVEL_0} | {
     "finetuning": {"training", "batches", "metrics"},
     "generation": {"attention"},
     "planning": {"transformer", "training"},
-    "pretraining": {"corpus", "tokenizer", "idfile", "batches", "metrics", "training"}
+    "pretraining": {"corpus", "tokenizer", "batches", "metrics", "training"}
     | {"transformer", "planning", "generation"},
     "exercises": LEVEL_0 | LEVEL_1 | LEVEL_2,
     "doctor": {"pretrained"},

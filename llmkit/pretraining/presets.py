@@ -19,6 +19,8 @@ class Preset:
 _FAST = dict(positions="rotary", activation="relu2", bias=False, tied=False, quiet=True)
 _SHARP = dict(qk_norm=True, **_FAST)  # attention can be sharp from the first step
 _QUICK = dict(optimizer="muon", muon_rate=0.03, learning_rate=0.02, decay=0.8, clip=0.0)
+_SMALL = dict(context=256, n_layers=6, n_heads=6, d_model=384, **_FAST)
+_LONGER = dict(optimizer="muon", muon_rate=0.02, learning_rate=0.003, clip=1.0)
 _ONE = dict(d_ff=256, look_back=3)  # one thin layer, told of the last three tokens
 PRESETS = {  # for next-token prediction
     "tiny": Preset(
@@ -35,15 +37,8 @@ PRESETS = {  # for next-token prediction
     ),
     "small": Preset(
         "10 million weights, minutes on a GPU",
-        dict(context=256, n_layers=6, n_heads=6, d_model=384, **_FAST),
-        dict(
-            steps=2000,
-            optimizer="muon",
-            muon_rate=0.02,
-            learning_rate=0.003,
-            clip=1.0,
-            evaluate_every=200,
-        ),
+        _SMALL,
+        dict(steps=2000, evaluate_every=200, **_LONGER),
         batch_size=64,
     ),
 }
@@ -57,15 +52,8 @@ MASKED_PRESETS = {  # for masked prediction, which looks at both sides anyway
     ),
     "small": Preset(
         "11 million weights, minutes on a GPU",
-        dict(context=256, n_layers=6, n_heads=6, d_model=384, **_FAST),
-        dict(
-            steps=4000,
-            optimizer="muon",
-            muon_rate=0.02,
-            learning_rate=0.003,
-            clip=1.0,
-            evaluate_every=400,
-        ),
+        _SMALL,
+        dict(steps=4000, evaluate_every=400, **_LONGER),
         batch_size=64,
     ),
 }

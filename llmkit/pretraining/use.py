@@ -51,11 +51,10 @@ def spell(tokenizer: Tokenizer, tokens: Iterable[int]) -> Iterator[str]:
         waiting.append(token)
         if token == end:
             yield tokenizer.decode(waiting[:-1]) + "\n\n"
-        elif (text := tokenizer.decode(waiting)).endswith("\ufffd"):
-            if len(waiting) < 4:  # no letter has more than four bytes
-                continue
-            yield text
         else:
+            text = tokenizer.decode(waiting)
+            if text.endswith("\ufffd") and len(waiting) < 4:
+                continue  # no letter has more than four bytes
             yield text
         waiting = []
     if waiting:
