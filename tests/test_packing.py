@@ -138,8 +138,10 @@ def test_what_can_not_be_packed_is_refused_in_words(changes, words):
 @pytest.mark.parametrize("shape", [(1, 3), (2, 4), (4,)])
 def test_documents_that_do_not_fit_are_refused(shape):
     words = r"each token belongs to one document.*token ids \(1, 4\)"
-    with pytest.raises(ValueError, match=words):
-        small_model()(torch.ones(1, 4).long(), documents=torch.zeros(shape).long())
+    for look_back in (0, 2):
+        model = small_model(look_back=look_back)
+        with pytest.raises(ValueError, match=words):
+            model(torch.ones(1, 4).long(), documents=torch.zeros(shape).long())
 
 
 def test_documents_and_a_cache_do_not_go_together():

@@ -101,10 +101,8 @@ class Stack(nn.Module):
         T = self._check(ids, start)
         self._check_memory(ids, memory)
         here = slice(start, start + T)
-        x = self._embed(ids, start, segments)  # (B, T, D)
-        if self.earlier:
-            x = x + self._look_back(ids, cache, documents)  # (B, T, D)
         looks = dict(mask=may_look(mask, documents, ids, start), watch=watch)
+        x = self._embed(ids, start, segments, cache, documents)  # (B, T, D)
         if self.turns is not None:
             looks["turns"] = self.turns[:, here]  # (2, T, K / 2)
         if self.slopes is not None:
@@ -117,7 +115,7 @@ class Stack(nn.Module):
             x = block(x, cache=seen, **looks)  # (B, T, D)
         return self.norm(x)  # (B, T, D)
 
-    def _embed(self, ids: Tensor, start: int, segments: Tensor | None) -> Tensor:
+    def _embed(self, ids: Tensor, start: int, segments, cache, documents) -> Tensor:
         """Add up what is known of each token before it looks around: (B, T, D)."""
         c, T = self.config, ids.size(1)
         if segments is not None and segments.shape != ids.shape:
@@ -126,6 +124,8 @@ class Stack(nn.Module):
                 f"{tuple(segments.shape)} and token ids {tuple(ids.shape)}"
             )
         x = look_up(self.embedding, ids, "token ids", "encode the text with the")
+        if c.look_back:
+            x = x + self._look_back(ids, cache, documents)  # (B, T, D)
         if c.scale_embedding:
             x = x * c.d_model**0.5  # (B, T, D)
         if c.positions == "learned":
@@ -150,14 +150,14 @@ class Stack(nn.Module):
             text = F.pad(ids, (n, 0), value=nothing)  # (B, n + T)
         else:
             text = cache[0].recall(ids, n, nothing)  # (B, n + T)
-        total = torch.zeros((), device=ids.device)
+        found = []
         for k, table in enumerate(self.earlier, start=1):
             before = text[:, n - k : n - k + T]  # (B, T), the token k places earlier
             if documents is not None:
                 its = F.pad(documents, (k, 0), value=-1)[:, :T]  # (B, T)
                 before = before.masked_fill(its != documents, nothing)  # (B, T)
-            total = total + table(before)  # (B, T, D)
-        return total
+            found.append(table(before))  # (B, T, D)
+        return sum(found)  # (B, T, D)
 
     def _start(self, cache: list[KVCache] | None) -> int:
         """Return how many positions the cache has seen."""
