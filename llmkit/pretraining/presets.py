@@ -26,7 +26,7 @@ PRESETS = {  # for next-token prediction
     "tiny": Preset(
         "0.2 million weights that are told of the last three tokens: the fastest",
         dict(context=64, n_layers=1, n_heads=4, d_model=128, **_ONE, **_SHARP),
-        dict(steps=210, momentum=0.9, evaluate_every=30, **_QUICK),
+        dict(steps=240, momentum=0.9, evaluate_every=30, **_QUICK),
         batch_size=16,
     ),
     "plain": Preset(
