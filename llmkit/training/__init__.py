@@ -1,7 +1,8 @@
 """Training: one loop, two optimizers, a schedule, checkpoints, a progress bar."""
 
 from llmkit.training.checkpoints import find_checkpoints, load_latest, save_checkpoint
-from llmkit.training.loop import Step, best_precision, evaluate, fit
+from llmkit.training.loop import Step, best_precision, fit
+from llmkit.training.objective import ask, evaluate, plain_loss
 from llmkit.training.optimizers import Muon, make_optimizers, orthogonalize
 from llmkit.training.reporting import describe, show_progress
 from llmkit.training.schedule import TrainingConfig, progress, rate
@@ -10,6 +11,7 @@ __all__ = [
     "Muon",
     "Step",
     "TrainingConfig",
+    "ask",
     "best_precision",
     "describe",
     "evaluate",
@@ -18,6 +20,7 @@ __all__ = [
     "load_latest",
     "make_optimizers",
     "orthogonalize",
+    "plain_loss",
     "progress",
     "rate",
     "save_checkpoint",

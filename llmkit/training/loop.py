@@ -10,20 +10,27 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import nn
 
-from llmkit.metrics import IGNORE, token_loss
+from llmkit.metrics import IGNORE
 from llmkit.training.checkpoints import (
     find_checkpoints,
     load_latest,
     save_checkpoint,
+)
+from llmkit.training.objective import (
+    Objective,
+    evaluate,
+    on_device,
+    plain_loss,
+    share_out,
 )
 from llmkit.training.optimizers import make_optimizers
 from llmkit.training.schedule import TrainingConfig, progress, rate
@@ -65,6 +72,8 @@ def fit(
     config: TrainingConfig,
     evaluation: Sequence | None = None,
     resume: bool = False,
+    objective: Objective | None = None,
+    rate_of: Callable[[str], float] | None = None,
 ) -> Iterator[Step]:
     """Train the model, yielding a `Step` after each update of its weights.
 
@@ -72,7 +81,10 @@ def fit(
     process; each process takes its share of the rows. Inputs are one tensor, a tuple of
     those that the model is called with, such as (ids, padding_mask), or a dict of them
     by name. evaluation: a list of such batches, gone through whole. resume: go on from
-    the latest checkpoint in config.out.
+    the latest checkpoint in config.out. objective: what is made small, `plain_loss`
+    unless told: called with the model, inputs and labels, it returns a summed loss and
+    the number of labels. rate_of: the share of its peak rate at which a weight of a
+    given name learns, for layers that should learn more slowly than others.
 
     The loss is a sum over labels divided by their count in the whole batch. So neither
     accumulation nor more processes change it, however uneven their shares are.
@@ -90,7 +102,8 @@ def fit(
     True
     """
     accelerator = _accelerator(config.precision, model)
-    optimizers = make_optimizers(model, config)
+    objective = objective or plain_loss
+    optimizers = make_optimizers(model, config, rate_of)
     torch.manual_seed(config.seed + accelerator.process_index)
     state, damage = {}, []
     if resume and config.out:
@@ -116,9 +129,8 @@ def fit(
                 whole, began = False, time.perf_counter()
                 model.train()
                 share = rate(config, _middle(config, done))
-                loss, count = _step(
-                    accelerator, model, optimizers, batches[number], config, share
-                )
+                learn = (model, objective, optimizers, config, share)
+                loss, count = _step(accelerator, batches[number], *learn)
                 if not math.isfinite(loss):
                     raise _diverged(f"the loss is {loss}", number + 1, config)
                 seconds += _agree(accelerator, time.perf_counter() - began)
@@ -151,7 +163,9 @@ def _accelerator(precision: str, model: nn.Module) -> Accelerator:
     return Accelerator(mixed_precision=wanted)
 
 
-def _step(accelerator, model, optimizers, batch, config, share) -> tuple[float, int]:
+def _step(
+    accelerator, batch, model, objective, optimizers, config, share
+) -> tuple[float, int]:
     """Make one update; return the batch's mean loss and its number of labels."""
     pieces = accelerator.num_processes * config.accumulation
     inputs, labels = batch
@@ -163,12 +177,13 @@ def _step(accelerator, model, optimizers, batch, config, share) -> tuple[float, 
         )
     count = int((labels != IGNORE).sum())  # of all processes: each sees the batch
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    shares = list(zip(_cut(inputs, pieces), labels.tensor_split(pieces)))[mine]
+    shares = list(zip(share_out(inputs, pieces), labels.tensor_split(pieces)))[mine]
     total = torch.zeros((), device=accelerator.device)
     for i, (x, y) in enumerate(shares):
         last = i == len(shares) - 1
         with nullcontext() if last else accelerator.no_sync(model):
-            loss_sum, _ = _loss(model, x, y, accelerator.device)
+            x, y = on_device(accelerator.device, x), y.to(accelerator.device)
+            loss_sum, _ = objective(model, x, y)
             # Processes average their gradients; a sum over all of them is wanted.
             accelerator.backward(loss_sum * accelerator.num_processes / max(count, 1))
             total += loss_sum.detach()
@@ -180,49 +195,6 @@ def _step(accelerator, model, optimizers, batch, config, share) -> tuple[float, 
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return float(accelerator.reduce(total)) / max(count, 1), count
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, batches: Sequence, accelerator=None) -> float:
-    """Return the mean loss over every label of `batches`, each counted once.
-
-    Returns: nats a token.
-    """
-    rank, size = 0, 1
-    if accelerator:  # every process takes its share; unwrapped, none waits for another
-        model = accelerator.unwrap_model(model)
-        rank, size = accelerator.process_index, accelerator.num_processes
-    device = next(model.parameters()).device
-    exact = torch.float32 if device.type == "mps" else torch.float64
-    sums = torch.zeros(2, dtype=exact, device=device)
-    was_training = model.training
-    model.eval()
-    for inputs, labels in batches[rank::size]:
-        loss_sum, count = _loss(model, inputs, labels, device)
-        sums += torch.stack([loss_sum.to(exact), count.to(exact)])
-    if accelerator:
-        sums = accelerator.reduce(sums)
-    model.train(was_training)
-    return float(sums[0] / sums[1])
-
-
-def _cut(inputs, pieces: int) -> list:
-    """Cut a batch's inputs into pieces of some rows each."""
-    if isinstance(inputs, dict):
-        columns = [x.tensor_split(pieces) for x in inputs.values()]
-        return [dict(zip(inputs, piece)) for piece in zip(*columns)]
-    columns = (inputs,) if isinstance(inputs, Tensor) else inputs
-    return list(zip(*(x.tensor_split(pieces) for x in columns)))
-
-
-def _loss(model, inputs, labels: Tensor, device) -> tuple[Tensor, Tensor]:
-    """Ask the model, by place or by name; return its summed loss and the count."""
-    if isinstance(inputs, dict):
-        logits = model(**{name: x.to(device) for name, x in inputs.items()})
-    else:
-        columns = (inputs,) if isinstance(inputs, Tensor) else inputs
-        logits = model(*(x.to(device) for x in columns))
-    return token_loss(logits, labels.to(device))
 
 
 def _middle(config: TrainingConfig, done: float) -> float:

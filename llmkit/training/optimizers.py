@@ -1,6 +1,7 @@
 """AdamW and Muon, and which weights each of them moves. Lesson 06."""
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -118,45 +119,49 @@ def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     return groups
 
 
-def make_optimizers(model: nn.Module, config) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    model: nn.Module, config, rate_of: Callable[[str], float] | None = None
+) -> list[torch.optim.Optimizer]:
     """Build the optimizers that `config.optimizer` asks for.
 
     AdamW moves everything, or, beside Muon, all that is not a matrix of a block. Only
     matrices decay: shrinking a norm or a bias regularizes nothing.
 
-    config: a `TrainingConfig`. Each group keeps its peak rate in "peak".
+    config: a `TrainingConfig`. rate_of: the share of its peak rate at which a weight
+    learns, by its name; all learn at the whole of it unless told. Each group keeps its
+    peak rate in "peak".
     """
-    kinds = parameter_groups(model)
-    matrices = {kind: kinds.pop(kind) for kind in ("qkv", "kv", "matrices")}
-    optimizers = []
-    if config.optimizer == "muon":
-        groups = [
-            {"params": weights, "fused": "" if kind == "matrices" else kind}
-            for kind, weights in matrices.items()
-            if weights
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    groups = {"adamw": [], "muon": []}
+    for kind, weights in parameter_groups(model).items():
+        matrix = kind in ("qkv", "kv", "matrices")
+        who = "muon" if matrix and config.optimizer == "muon" else "adamw"
+        told = _settings(kind, who, config)
+        alike = defaultdict(list)  # weights that learn at one share of the rate
+        for weight in weights:
+            alike[rate_of(names[id(weight)]) if rate_of else 1.0].append(weight)
+        groups[who] += [
+            {**told, "lr": told["lr"] * share, "params": some}
+            for share, some in alike.items()
         ]
-        if groups:
-            settings = config.muon_rate, config.momentum, config.weight_decay
-            optimizers.append(Muon(groups, *settings))
-    else:
-        kinds |= matrices
-    rates = {"head": config.head_rate or config.learning_rate}
-    groups = [
-        {
-            "params": weights,
-            "lr": rates.get(kind, config.learning_rate),
-            "weight_decay": 0.0 if kind == "vectors" else config.weight_decay,
-        }
-        for kind, weights in kinds.items()
-        if weights
-    ]
-    if groups:
-        optimizers.append(
-            torch.optim.AdamW(
-                groups, lr=config.learning_rate, betas=config.betas, fused=True
-            )
-        )
+    optimizers = []
+    if groups["muon"]:
+        optimizers.append(Muon(groups["muon"], config.muon_rate, config.momentum))
+    if groups["adamw"]:
+        rest = dict(lr=config.learning_rate, betas=config.betas, fused=True)
+        optimizers.append(torch.optim.AdamW(groups["adamw"], **rest))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return optimizers
+
+
+def _settings(kind: str, who: str, config) -> dict:
+    """Return the rate, the decay and, for Muon, the parts of one kind of weights."""
+    if who == "muon":
+        fused = "" if kind == "matrices" else kind
+        decay = config.weight_decay
+        return {"lr": config.muon_rate, "weight_decay": decay, "fused": fused}
+    rate = (kind == "head" and config.head_rate) or config.learning_rate
+    decay = 0.0 if kind == "vectors" else config.weight_decay
+    return {"lr": rate, "weight_decay": decay}

@@ -49,9 +49,10 @@ def describe(step) -> str:
     left = step.seconds * (1 / step.progress - 1) if step.progress else 0.0
     known = "" if step.val_loss is None else f" · validation {step.val_loss:.3f}"
     speed = step.tokens / step.seconds if step.seconds else 0.0
+    unit = getattr(step, "unit", "tokens")
     return (
         f"step {step.number} ({step.progress:.0%}) · loss {step.loss:.3f}{known} · "
-        f"{speed:,.0f} tokens/s · {left:.0f} s left"
+        f"{speed:,.0f} {unit}/s · {left:.0f} s left"
     )
 
 

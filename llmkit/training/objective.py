@@ -1,0 +1,71 @@
+"""What a model is asked, and how far its answers are from the labels. Lesson 06."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.metrics import token_loss
+
+Objective = Callable[[nn.Module, object, Tensor], tuple[Tensor, Tensor]]
+
+
+def ask(model: nn.Module, inputs) -> Tensor:
+    """Return the model's logits for one batch's inputs, given by place or by name."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(*_as_tuple(inputs))
+
+
+def plain_loss(model: nn.Module, inputs, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the summed cross-entropy of the labels, and how many count.
+
+    What `fit` makes small unless told otherwise, and what `evaluate` reports always.
+    """
+    return token_loss(ask(model, inputs), labels)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, batches: Sequence, accelerator=None) -> float:
+    """Return the mean loss over every label of `batches`, each counted once.
+
+    Returns: nats a token.
+    """
+    rank, size = 0, 1
+    if accelerator:  # every process takes its share; unwrapped, none waits for another
+        model = accelerator.unwrap_model(model)
+        rank, size = accelerator.process_index, accelerator.num_processes
+    device = next(model.parameters()).device
+    exact = torch.float32 if device.type == "mps" else torch.float64
+    sums = torch.zeros(2, dtype=exact, device=device)
+    was_training = model.training
+    model.eval()
+    for inputs, labels in batches[rank::size]:
+        loss_sum, count = plain_loss(
+            model, on_device(device, inputs), labels.to(device)
+        )
+        sums += torch.stack([loss_sum.to(exact), count.to(exact)])
+    if accelerator:
+        sums = accelerator.reduce(sums)
+    model.train(was_training)
+    return float(sums[0] / sums[1])
+
+
+def share_out(inputs, pieces: int) -> list:
+    """Cut a batch's inputs into pieces of some rows each."""
+    if isinstance(inputs, dict):
+        columns = [x.tensor_split(pieces) for x in inputs.values()]
+        return [dict(zip(inputs, piece)) for piece in zip(*columns)]
+    return list(zip(*(x.tensor_split(pieces) for x in _as_tuple(inputs))))
+
+
+def _as_tuple(inputs) -> tuple:
+    """Return what the model is called with, by place."""
+    return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+
+
+def on_device(device, inputs):
+    """Bring a batch's inputs to the device."""
+    if isinstance(inputs, dict):
+        return {name: x.to(device) for name, x in inputs.items()}
+    return tuple(x.to(device) for x in _as_tuple(inputs))
