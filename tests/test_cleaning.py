@@ -50,6 +50,7 @@ WORDS = st.lists(st.sampled_from(["a", "bb", "ccc", "dd"]), max_size=40)
 @given(text=TEXTS)
 @example(text="a\u200d\u200d👩\u200d\u200b👩")
 @example(text="x\U000e0067\U000e0062\U0001f3f4\U000e0067")
+@example(text="\u0590\u200c\ufeff")
 def test_a_mended_text_needs_no_mending(repair, text):
     assert repair(repair(text)) == repair(text)
 

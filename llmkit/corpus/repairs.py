@@ -12,7 +12,7 @@ ROOM = 1_000_000  # different lines to count at a time
 
 # Kept where they shape a letter or an emoji; anywhere else they only hide.
 _EMOJI = "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
-_JOINING = "\u0590-\u1aff\ua800-\uabff\ufb1d-\ufeff" + _EMOJI  # Arabic, Indic, Khmer …
+_JOINING = "\u0590-\u1aff\ua800-\uabff\ufb1d-\ufefc" + _EMOJI  # Arabic, Indic, Khmer …
 _LONE_JOINER = f"(?<![{_JOINING}])[\u200c\u200d]|[\u200c\u200d](?![{_JOINING}])"
 # Black flag + tags is the flag of Scotland; tags alone are text that nobody sees.
 _LONE_TAG = "(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"
