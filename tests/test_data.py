@@ -12,7 +12,7 @@ import pytest
 DATA = Path(__file__).resolve().parent.parent / "data"
 FIELDS = ["id", "text", "label", "domain", "tags", "split"]
 LABELS = ("positive", "negative")
-SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
+SHARES = {"train": 0.63, "validation": 0.14, "test": 0.23}
 TAGS = ["negation", "contrast", "irony", "mixed", "comparative", "understatement"]
 
 
@@ -83,8 +83,9 @@ def test_texts_are_clean_and_short(reviews):
     for row in reviews:
         text = row["text"]
         assert text == " ".join(text.split()), row
-        assert text.isascii() and text[-1] in ".!?", row
-        assert 3 <= len(text.split()) <= 70, row
+        assert text.isprintable(), row  # no mark that can't be seen
+        assert not set(text) & set("<>@{}\\") and "http" not in text, row
+        assert 3 <= len(text.split()) <= 110, row
 
 
 def test_lengths_vary_but_do_not_give_the_label_away(reviews):
@@ -99,7 +100,7 @@ def test_lengths_vary_but_do_not_give_the_label_away(reviews):
 
 
 def test_there_are_enough_reviews_domains_and_tags(reviews):
-    assert len(reviews) >= 320
+    assert len(reviews) >= 1200
     domains = Counter(row["domain"] for row in reviews)
     assert len(domains) >= 10
     assert min(domains.values()) >= 0.7 * len(reviews) / len(domains)
