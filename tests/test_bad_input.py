@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import finish, quick_tiny, start
+from helpers import finish, quick_tiny, save_tiny, start
 
 from llmkit.cli import main
 
@@ -92,6 +92,60 @@ MISTAKES = [
     ("generate run --top-p 2", "above 0 and up to 1: got 2.0"),
     ("generate run --seed -1", "seed must be from 0 to .*: got -1"),
     ("generate run --max-new-tokens -1", "max_new_tokens must be 0 or more: got -1"),
+    ("finetune", "Missing from llmkit finetune: .*--data"),
+    ("finetune --data table.csv", "--out PATH folder for the classifier"),
+    (
+        "finetune --out new --data missing.csv",
+        "no labelled texts 'missing.csv': there is no such file: expected 'rev",
+    ),
+    ("finetune --out new --data revews", "no labelled texts .* mean 'reviews'"),
+    ("finetune --out new --data folder", "folder: a folder: expected one file"),
+    ("finetune --out new --data hub:a/b", "cannot be reached .*check the network"),
+    ("finetune --out new --data table.csv", "no column of labels: .* 'one', 'two'"),
+    (
+        "finetune --out new --data stars.csv --label mood",
+        "no column 'mood': its columns are 'text', 'stars': name .* --label COLUMN",
+    ),
+    (
+        "finetune --out new --data one_class.csv",
+        r"every row has the label 'good' \(2 in all\): expected two classes or more",
+    ),
+    (
+        "finetune --out new --data holes.csv",
+        r"1 row can't be used \(1 empty text\): line 3 \(empty text\); mend .* skip",
+    ),
+    (
+        "finetune --out new --data stars.csv --test odd.csv --model tiny",
+        "odd.csv: line 2 has the label '9': the classes, .* are '1', '5': mend the lab",
+    ),
+    ("finetune --out new --data stars.csv --bad-rows drop", "'drop'.*--bad-rows"),
+    ("finetune --out new --data stars.csv --epochs 0", "--epochs must be at least 1"),
+    ("finetune --out new --data stars.csv --epochs x", "--epochs: .*int.*'x'"),
+    ("finetune --out new --data stars.csv --speed 9", "Unrecognized .*--speed"),
+    (
+        "finetune --out new --data stars.csv --model tiny --freeze 9",
+        "2 blocks above its embeddings: freeze is from 0 .* to 3 .*: got 9",
+    ),
+    (
+        "finetune --out new --data stars.csv --model nobody/nothing",
+        "no model 'nobody/nothing'.*can't be reached; 'minilm' needs no network",
+    ),
+    ("finetune --out new --data stars.csv --model ./no", "there is no folder './no'"),
+    ("finetune --out new --data stars.csv --model run", "kind 'llmkit'|kind None"),
+    ("finetune --out new --data stars.csv --model folder", "there is no config.json"),
+    (
+        "finetune --out tiny --data stars.csv --model tiny",
+        "--out is the folder of --mo",
+    ),
+    ("finetune --out good.txt --data stars.csv", "--out 'good.txt' is a file; give a"),
+    (
+        "finetune --out tiny --data stars.csv",
+        "holds another model .*; choose another folder, or add --overwrite to replace",
+    ),
+    ("classify", "Missing from llmkit classify: PATH the --out folder"),
+    ("classify nowhere good", "there is no folder 'nowhere'; 'minilm' needs no netw"),
+    ("classify tiny good", "'tiny' has no head of its own: say which classes"),
+    ("classify good.txt good", "there is no folder 'good.txt'"),
     ("course --profile big", "'big': choose from smoke, cpu, gpu"),
     ("progress --lesson 77", "no lesson '77'"),
     ("notebooks --only 77", "no lesson '77'"),
@@ -110,9 +164,14 @@ def folder(tmp_path_factory) -> Iterator[Path]:
         "short.txt": b"too short a text for one batch\n",
         "letter.txt": b"a",
         "table.csv": b"one,two\n1,2\n",
+        "stars.csv": b"text,stars\na film,1\na book,1\nthe film,5\nthe book,5\n",
+        "odd.csv": b"text,stars\na plot,9\n",
+        "one_class.csv": b"text,label\na film,good\na book,good\n",
+        "holes.csv": b"text,label\na film,good\n,bad\na book,bad\n",
     }.items():
         (folder / name).write_bytes(content)
     (folder / "folder").mkdir()
+    save_tiny(folder / "tiny")
     command = ["pretrain", "--corpus", folder / "good.txt", "--out", folder / "run"]
     with quick_tiny():
         assert main([*map(str, command), "--max-steps", "6"]) == 0
@@ -133,7 +192,8 @@ def test_a_mistake_is_one_line_that_says_what_to_do(
     def no_network(*arguments, **settings):
         raise ConnectionError("Name or service not known")
 
-    monkeypatch.setattr("huggingface_hub.dataset_info", no_network)
+    for question in ("dataset_info", "model_info"):
+        monkeypatch.setattr(f"huggingface_hub.{question}", no_network)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     before = sorted(here.rglob("*"))
     assert main(command.split()) == 2

@@ -1,5 +1,7 @@
 """Check the commands as a user types them: what they print, refuse and leave behind."""
 
+import csv
+import io
 import json
 import math
 import re
@@ -9,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import finish, quick_tiny, start
+from helpers import finish, quick_tiny, save_tiny, start
 
 from llmkit.cli import COMMANDS, main
+from llmkit.finetuning import load_classifier, predict
 from llmkit.training import find_checkpoints, reporting
 
 TEXT = "the cat sat on the mat and saw the old dog, who ran home.\n" * 80
@@ -162,6 +165,247 @@ def test_ctrl_c_in_a_real_process_and_then_resume(here):
     name = "model.safetensors"
     ours, theirs = ((here / out / name).read_bytes() for out in ("cut", "whole"))
     assert ours == theirs
+
+
+# Sorting texts
+
+
+SENTENCES = [
+    (f"{the} {thing} was {so} {word} {end}", word)
+    for the in ("the", "a")
+    for thing in ("film", "book", "plot")
+    for so in ("so", "very")
+    for word in ("good", "bad")
+    for end in (".", "!")
+]
+JUDGED = ["seconds", "examples_per_second", "examples", "parameters", "judged_on"]
+JUDGED += ["rows", "accuracy", "accuracy_interval", "macro_f1"]
+JUDGED += ["predictions_per_second"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """Make the folder of a tiny BERT with random weights."""
+    return save_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def write(name: str, rows) -> None:
+    with open(name, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+
+
+@pytest.fixture
+def finetune(tiny, here, capsys, monkeypatch):
+    """Return a function that fine-tunes the tiny model into the folder "sorted"."""
+
+    def refuse(*arguments):
+        raise AssertionError(f"the network was asked for {arguments[1:]}")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    write("train.csv", SENTENCES)
+    write("held.csv", SENTENCES[::5])
+
+    def run(flags: str = "") -> tuple[int, list[str], str]:
+        arguments = ["--model", str(tiny), "--out", "sorted", "--epochs", "1"]
+        if "--data" not in flags:
+            arguments += ["--data", "train.csv"]
+        code = main(["finetune", *arguments, *flags.split()])
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return run
+
+
+def test_finetune_ends_in_one_json_object_after_a_report_and_a_judgement(finetune):
+    code, out, err = finetune("--seed 3")
+    assert (code, err) == (0, "")
+    assert out[0].split() == ["train", "validation"]
+    assert out[1].split() == ["rows", "44", "4"]
+    assert any("over 24 tokens" in line for line in out)
+    result = json.loads(out[-1])
+    assert list(result) == JUDGED
+    assert (result["examples"], result["rows"]) == (44, 4)
+    assert result["judged_on"] == "validation"
+    for name in ("seconds", "examples_per_second", "predictions_per_second"):
+        assert math.isfinite(result[name]) and result[name] > 0
+    assert 0 <= result["accuracy"] <= 1 and 0 <= result["macro_f1"] <= 1
+    assert any(line.startswith("accuracy ") for line in out)
+    assert not [line for line in out[:-1] if line.startswith("{")]
+
+
+def test_validation_and_test_come_from_files_of_their_own(finetune):
+    write("other.csv", SENTENCES[1::7])
+    code, out, err = finetune("--validation held.csv --test other.csv")
+    assert (code, err) == (0, "")
+    assert out[1].split() == ["rows", "48", "10", "7"]
+    assert [line for line in out if "warning: 10 rows of validation also stand" in line]
+    assert [line for line in out if "warning: 7 rows of test also stand in tr" in line]
+    result = json.loads(out[-1])
+    assert (result["judged_on"], result["rows"]) == ("test", 7)
+
+
+def test_what_is_cut_is_said(finetune):
+    write("long.csv", [("so good " * 30, "good"), *SENTENCES])
+    code, out, _ = finetune("--data long.csv --validation held.csv")
+    assert code == 0
+    assert (
+        "warning: 1 text (1.7%) is cut to 24 tokens: the model does not see the re"
+        in ("\n".join(out))
+    )
+
+
+def test_bad_rows_are_refused_or_skipped_by_choice_and_named(finetune):
+    write("bad.csv", [*SENTENCES, ("", "good"), ("so dull", "")])
+    code, _, err = finetune("--data bad.csv")
+    assert code == 2 and err.count("\n") == 1
+    assert "line 50 (empty text), line 51 (no label); mend them or skip them" in err
+    code, out, err = finetune("--data bad.csv --bad-rows skip")
+    assert (code, err) == (0, "")
+    assert "skipped of train: 1 empty text, 1 no label" in out
+
+
+def test_several_seeds_can_be_averaged(finetune):
+    code, out, err = finetune("--average 2 --validation held.csv")
+    assert (code, err) == (0, "")
+    assert json.loads(out[-1])["examples"] == 2 * 48
+    log = Path("sorted/metrics.jsonl").read_text().splitlines()
+    assert {json.loads(line)["run"] for line in log} == {0, 1}
+
+
+def test_a_model_is_replaced_only_if_told_so(finetune):
+    assert finetune("--seed 1")[0] == 0
+    before = Path("sorted/model.safetensors").read_bytes()
+    code, out, err = finetune("--seed 2")
+    assert (code, out) == (2, []) and err.count("\n") == 1
+    assert (
+        "holds another model (config.json); choose another folder, or add --over" in err
+    )
+    assert Path("sorted/model.safetensors").read_bytes() == before
+    assert finetune("--seed 2 --overwrite")[0] == 0
+    assert Path("sorted/model.safetensors").read_bytes() != before
+
+
+def test_numbers_as_labels_and_columns_of_any_name(finetune):
+    rows = [(str(len(x) % 3 + 1), text) for text, x in SENTENCES]
+    write("stars.csv", [("stars", "said"), *rows])
+    text = Path("stars.csv").read_text().partition("\n")[2]  # without "text,label"
+    Path("stars.csv").write_text(text)
+    code, _, err = finetune("--data stars.csv --text said --label stars")
+    assert (code, err) == (0, "")
+    assert main(["classify", "sorted", "so good"]) == 0
+
+
+@pytest.fixture
+def classify(finetune, capsys, monkeypatch):
+    """Return a function that sorts texts with a model that was fine-tuned."""
+    assert finetune()[0] == 0
+
+    def run(*arguments: str, stdin: str | None = None) -> tuple[int, list[str], str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        code = main(["classify", "sorted", *arguments])
+        out, err = capsys.readouterr()
+        return code, out.split("\n"), err
+
+    return run
+
+
+def test_classify_says_the_class_and_how_sure_it_is_of_each_text(classify):
+    texts = ["so good", "a bad film", "🙂", "", "tab\tin it", "x " * 200]
+    code, out, err = classify(*texts)
+    assert (code, err, out.pop()) == (0, "", "")
+    classifier = load_classifier("sorted")
+    for line, text, p in zip(out, texts, predict(classifier, texts), strict=True):
+        label = classifier.names[p.argmax()]
+        assert line == f"{label}\t{p.max():.3f}\t{text}"
+
+
+def test_lines_of_standard_input_are_sorted_one_by_one(classify):
+    code, out, err = classify(stdin="so good\n\na bad film\r\n🙂")
+    assert (code, err, out.pop()) == (0, "", "")
+    assert [line.split("\t")[2] for line in out] == ["so good", "", "a bad film", "🙂"]
+    again = classify("so good", "", "a bad film", "🙂")[1]
+    assert out == again[:-1]
+
+
+def test_json_holds_every_probability(classify):
+    code, out, err = classify("--json", stdin="so good\n« 🙂 »\n")
+    assert (code, err, out.pop()) == (0, "", "")
+    told = [json.loads(line) for line in out]
+    assert [row["text"] for row in told] == ["so good", "« 🙂 »"]
+    assert "🙂" in out[1]
+    for row in told:
+        p = row["probabilities"]
+        assert list(p) == ["bad", "good"] and sum(p.values()) == pytest.approx(1)
+        assert p[row["label"]] == max(p.values())
+
+
+def test_empty_standard_input_gives_nothing(classify):
+    assert classify(stdin="") == (0, [""], "")
+
+
+def test_more_lines_than_are_read_at_once_come_in_order(classify):
+    texts = [f"{'so ' * (i % 7)}{i}" for i in range(600)]
+    _, out, _ = classify(stdin="\n".join(texts))
+    assert [line.split("\t")[2] for line in out[:-1]] == texts
+
+
+def test_at_a_terminal_each_line_is_answered_at_once(classify, monkeypatch, capsys):
+    class Terminal:
+        """Type a line only once the one before was answered."""
+
+        def isatty(self) -> bool:
+            return True
+
+        def __iter__(self):
+            yield "so good\n"
+            assert "so good" in capsys.readouterr().out
+            yield "a bad film\n"
+            assert "a bad film" in capsys.readouterr().out
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert main(["classify", "sorted"]) == 0
+
+
+def test_what_is_not_utf_8_is_refused_in_one_line(classify):
+    code, out, err = classify("caf\udce9")  # so Python hands such bytes on
+    assert (code, out, err.count("\n")) == (2, [""], 1)
+    assert "a text is not in UTF-8: convert it, with iconv for example" in err
+    assert classify(stdin="so good\ncaf\udce9\n")[0] == 2
+
+
+def test_ctrl_c_while_it_fine_tunes_says_what_is_left(finetune, monkeypatch):
+    def stop_at_two(every):
+        def show(step, final):
+            if step.number == 2 and not final:
+                raise KeyboardInterrupt
+
+        return show
+
+    monkeypatch.setattr(reporting, "_log", stop_at_two)
+    code, out, err = finetune("--batch-size 8")
+    assert code == 130 and err.count("\n") == 1 and "{" not in "".join(out)
+    assert "stopped; nothing was written to 'sorted' but metrics.jsonl; the same" in err
+    assert [path.name for path in Path("sorted").iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_ctrl_c_in_a_real_process_while_it_fine_tunes(finetune, tiny, here):
+    flags = ["--data", "train.csv", "--out", "cut", "--model", tiny, "--epochs", 500]
+    process = start("-m", "llmkit", "finetune", *flags, cwd=here)
+    log = here / "cut" / "metrics.jsonl"
+    while not (log.exists() and log.read_text().count("\n") > 3):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code == 130 and err.count("\n") == 1, err
+    assert "stopped; nothing was written to 'cut' but metrics.jsonl" in err
+    assert [path.name for path in log.parent.iterdir()] == ["metrics.jsonl"]
+    flags[-1] = 1
+    code, out, err = finish(start("-m", "llmkit", "finetune", *flags, cwd=here))
+    assert (code, err) == (0, "") and json.loads(out.splitlines()[-1])["rows"] == 4
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {room: set() for room in LEVEL_0} | {
     "attention": {"positions"},
     "training": {"metrics"},
     "transformer": {"attention", "positions", "pretrained"},
-    "finetuning": {"training", "batches", "metrics"},
+    "finetuning": {"training", "batches", "metrics", "corpus", "pretrained"},
     "generation": {"attention"},
     "planning": {"transformer", "training"},
     "pretraining": {"corpus", "tokenizer", "batches", "metrics", "training"}
@@ -40,11 +40,12 @@ MAY_IMPORT["__init__"] = set()
 OWNERS = {
     "accelerate": {"training"},
     "transformers": {"tokenizer", "transformer", "finetuning"},
+    "sklearn": {"finetuning"},
     "matplotlib": {"figures"},
     "ipywidgets": {"figures", "exercises"},
 }
 LAZY = {"transformers", "ipywidgets", "datasets", "pandas", "pyarrow", "papermill"}
-LAZY |= {"jupytext", "nbformat", "IPython", "ftfy", "datasketch"}
+LAZY |= {"sklearn", "jupytext", "nbformat", "IPython", "ftfy", "datasketch"}
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "matplotlib", "pandas")
 HEAVY += ("numpy", "rich", "IPython", "papermill")
 LIGHT_ROOMS = ("stories", "corpus", "tokenizer", "cli", "doctor", "course")

@@ -155,6 +155,38 @@ def test_only_matrices_decay_and_each_group_has_its_own_rate():
     assert type(only) is torch.optim.AdamW
 
 
+def by_depth(name: str) -> float:
+    return 0.5 if name.startswith("blocks.0.") else 1.0 if "head" in name else 0.1
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_rate_of_gives_every_weight_its_share_of_its_peak(optimizer, tied):
+    model = small_model(tied=tied)
+    rates = dict(learning_rate=0.2, muon_rate=0.04, head_rate=0.6, weight_decay=0.1)
+    config = TrainingConfig(steps=1, optimizer=optimizer, **rates)
+    plain, slower = (
+        {
+            id(weight): (group["peak"], group.get("weight_decay"), group.get("fused"))
+            for one in make_optimizers(model, config, rate_of)
+            for group in one.param_groups
+            for weight in group["params"]
+        }
+        for rate_of in (None, by_depth)
+    )
+    weights = dict(model.named_parameters())
+    assert {*slower} == {id(w) for w in weights.values()} == {*plain}
+    for name, weight in weights.items():
+        (peak, *settings), (share, *same) = plain[id(weight)], slower[id(weight)]
+        assert share == pytest.approx(by_depth(name) * peak) and settings == same
+    count = sum(
+        len(group["params"])
+        for one in make_optimizers(model, config, by_depth)
+        for group in one.param_groups
+    )
+    assert count == len(weights)  # none stands in two groups
+
+
 shares = st.floats(0, 1)
 
 

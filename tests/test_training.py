@@ -150,6 +150,89 @@ def test_a_loss_that_is_no_number_stops_it_in_words():
         train(model)
 
 
+# What is made small, and which weight learns how fast
+
+
+def halved(model, inputs, labels):
+    """Ask for the labels less eagerly: an objective of the caller's own."""
+    total, count = token_loss(model(*inputs), labels)
+    return total / 2, count
+
+
+def test_the_objective_is_what_is_made_small_and_what_a_step_tells():
+    recipe = dict(steps=5, precision="fp32", clip=0.0)
+    plain, twin = small_model(), small_model()
+    steps = train(plain, **recipe)
+    config = TrainingConfig(**recipe)
+    told = list(fit(twin, UnevenBatches(), config, objective=halved))
+    # AdamW does not see how large a loss is, only where it falls.
+    losses = [s.loss / 2 for s in steps]
+    assert [s.loss for s in told] == pytest.approx(losses, rel=1e-5)
+    assert [s.tokens for s in told] == [s.tokens for s in steps]
+    assert not same_weights(twin, small_model())
+
+
+def test_evaluation_stays_plain_whatever_the_objective_is():
+    model, evaluation = small_model(), evaluation_batches(random_ids(50), 8)
+    config = TrainingConfig(steps=3, precision="fp32")
+    run = fit(model, UnevenBatches(), config, evaluation, objective=halved)
+    *_, last = run
+    assert last.val_loss == evaluate(model, evaluation)
+
+
+@pytest.mark.parametrize("pieces", [2, 3])
+def test_pieces_train_as_the_whole_does_under_an_objective_too(pieces):
+    models = [small_model(loud=False) for _ in range(2)]
+    for model, n in zip(models, (1, pieces)):
+        config = TrainingConfig(steps=4, precision="fp32", accumulation=n)
+        list(fit(model, UnevenBatches(), config, objective=halved))
+    assert distance(*models) < 1e-6
+
+
+def by_depth(name: str) -> float:
+    """Let the embeddings rest, the first block learn slowly, the rest as told."""
+    if name.startswith(("embedding", "positions")):
+        return 0.0
+    return 0.25 if name.startswith("blocks.0.") else 2.0 if "norm" in name else 1.0
+
+
+def test_rate_of_gives_each_weight_its_rate_as_adamw_by_hand_does():
+    recipe = dict(steps=6, learning_rate=0.01, clip=0.0, warmup=0.3, decay=0.4)
+    recipe |= dict(weight_decay=0.1, precision="fp32")
+    config = TrainingConfig(**recipe)
+    # Keys' biases change nothing: their gradients are what rounding leaves.
+    ours, twin, before = (small_model(tied=False, bias=False) for _ in range(3))
+    steps = list(fit(ours, UnevenBatches(), config, rate_of=by_depth))
+    named = list(twin.named_parameters())
+    moments = {name: [torch.zeros_like(w), torch.zeros_like(w)] for name, w in named}
+    for i in range(6):
+        inputs, labels = UnevenBatches()[i]
+        total, count = token_loss(twin(inputs), labels)
+        twin.zero_grad()
+        (total / count).backward()
+        for name, w in named:
+            m, v = moments[name]
+            m.lerp_(w.grad, 1 - 0.9)
+            v.lerp_(w.grad**2, 1 - 0.95)
+            ahead, size = m / (1 - 0.9 ** (i + 1)), v / (1 - 0.95 ** (i + 1))
+            rate_here = 0.01 * steps[i].rate * by_depth(name)
+            with torch.no_grad():
+                w.mul_(1 - rate_here * (0.1 if w.ndim > 1 else 0.0))
+                w.sub_(rate_here * ahead / (size.sqrt() + 1e-8))
+    before = dict(before.named_parameters())
+    for (name, one), (_, other) in zip(ours.named_parameters(), named):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+        assert torch.equal(one, before[name]) is (by_depth(name) == 0)
+
+
+def test_a_frozen_weight_stays_bit_for_bit_though_it_would_decay():
+    model, before = small_model(), small_model()
+    model.blocks[0].requires_grad_(False)
+    train(model, weight_decay=0.5, steps=3)
+    assert same_weights(model.blocks[0], before.blocks[0])
+    assert not same_weights(model.blocks[1], before.blocks[1])
+
+
 class Exploding:
     """Multiply a model's logits by NaN from one step on."""
 

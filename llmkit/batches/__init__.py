@@ -10,6 +10,7 @@ resumes at step 500 sees what it would have seen, and so does each of many proce
 Inputs are one tensor, or a dict of tensors by the names that the model gives them.
 """
 
+from llmkit.batches.buckets import ClassBatches, side_by_side
 from llmkit.batches.masking import MaskedBatches, Masking, masked_evaluation
 from llmkit.batches.packing import PackedBatches, document_numbers, keep_apart
 from llmkit.batches.pairs import PairBatches, pad, pair_batch
@@ -22,6 +23,7 @@ from llmkit.batches.windows import (
 )
 
 __all__ = [
+    "ClassBatches",
     "MaskedBatches",
     "Masking",
     "NextTokenBatches",
@@ -36,4 +38,5 @@ __all__ = [
     "next_token",
     "pad",
     "pair_batch",
+    "side_by_side",
 ]

@@ -1,16 +1,15 @@
 """The command line: flags from dataclass fields, and which room answers."""
 
 import io
-import json
 import re
 import sys
 from collections.abc import Callable
-from contextlib import closing, redirect_stderr
-from dataclasses import dataclass
+from contextlib import redirect_stderr
 from itertools import dropwhile, takewhile
-from pathlib import Path
 
 import tyro
+
+from llmkit.cli import models
 
 EXAMPLES = """examples:
   llmkit doctor
@@ -21,115 +20,36 @@ EXAMPLES = """examples:
   llmkit pretrain --corpus python-docs --objective masked --tokenizer bpe --out build/m
   llmkit generate build/story-model --prompt "Once" --max-new-tokens 300 --seed 1
   llmkit fill build/m "Return the [MASK] of the list."
+  llmkit finetune --data reviews --out build/reviews
+  llmkit finetune --data my.csv --text review --label stars --epochs 2 --out build/mine
+  llmkit classify build/reviews "I have had worse evenings." "Never again."
   llmkit progress --lesson 01
   llmkit notebooks --only 01
 """
 
 
-@dataclass(frozen=True)
-class GenerateOptions:
-    """Continue a prompt with a model that `llmkit pretrain` made."""
-
-    folder: tyro.conf.Positional[Path]  # the --out folder of a finished pretrain
-    prompt: str = ""  # the text to continue; "" begins a new one
-    max_new_tokens: int = 200  # how many tokens to add
-    temperature: float = 1.0  # 0 takes the best token always; above 1 is wilder
-    top_k: int | None = None  # draw among the k best tokens only
-    top_p: float | None = None  # draw among the fewest that reach this probability
-    seed: int | None = None  # the same seed, the same text
-
-
-@dataclass(frozen=True)
-class FillOptions:
-    """Fill in the blanks of a text with a model that was pretrained on masks."""
-
-    folder: tyro.conf.Positional[Path]  # the --out folder of a pretrain, masked
-    text: tyro.conf.Positional[str]  # a text with [MASK] in place of words
-    top: int = 5  # how many tokens to show for each blank
-
-
-def pretrain(options) -> int:
-    """Train, print what it costs first and one JSON object last."""
-    from llmkit.pretraining import Pretraining
-    from llmkit.training import find_checkpoints, show_progress
-
-    run = Pretraining(options)
-    print(f"This run: {run.cost}.", flush=True)
-    try:
-        with closing(run.steps()) as steps:
-            for _ in show_progress(steps):
-                pass
-    except KeyboardInterrupt:
-        kept = [path.name for path in find_checkpoints(options.out)]
-        what = f"{kept[0]} is kept" if kept else "there is no checkpoint yet"
-        print(
-            f"llmkit pretrain: stopped; {what} in {str(options.out)!r}; go on with the "
-            "same command and --resume",
-            file=sys.stderr,
-        )
-        return 130
-    print(json.dumps(run.result()))
-    return 0
-
-
-def generate(options: GenerateOptions) -> int:
-    """Print the prompt and then each token as it is drawn."""
-    import torch
-
-    from llmkit import generation
-    from llmkit.pretraining import END, prompt_ids, spell
-    from llmkit.tokenizer import load_tokenizer
-    from llmkit.transformer import load_model
-
-    model = load_model(options.folder)
-    if not hasattr(model, "new_cache"):
-        raise ValueError(
-            f"{str(options.folder)!r} holds a {type(model).__name__}, which writes no "
-            "texts: use llmkit fill, or train a GPT with llmkit pretrain"
-        )
-    tokenizer = load_tokenizer(options.folder)
-    ids = torch.tensor([prompt_ids(tokenizer, options.prompt)], dtype=torch.long)
-    tokens = generation.generate(
-        model,
-        ids,
-        options.max_new_tokens,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
-        end=tokenizer.special_tokens.get(END),
-    )
-    print(options.prompt, end="", flush=True)
-    for text in spell(tokenizer, (int(token) for token in tokens)):
-        print(text, end="", flush=True)
-    print()
-    return 0
-
-
-def fill(options: FillOptions) -> int:
-    """Print the best tokens for each blank, the likeliest first."""
-    from llmkit.pretraining import fill_blanks
-
-    blanks = fill_blanks(options.folder, options.text, options.top)
-    for number, guesses in enumerate(blanks, start=1):
-        print(f"blank {number}")
-        for token, p in guesses:
-            print(f"  {p:6.1%}  {token}")
-    return 0
-
-
 def _pretrain():
     from llmkit.pretraining import PretrainOptions
 
-    return PretrainOptions, pretrain
+    return PretrainOptions, models.pretrain
 
 
 def _generate():
-    return GenerateOptions, generate
+    return models.GenerateOptions, models.generate
 
 
 def _fill():
-    return FillOptions, fill
+    return models.FillOptions, models.fill
+
+
+def _finetune():
+    from llmkit.finetuning import FinetuneOptions
+
+    return FinetuneOptions, models.finetune
+
+
+def _classify():
+    return models.ClassifyOptions, models.classify
 
 
 def _course():
@@ -162,6 +82,8 @@ COMMANDS: dict[str, tuple[str, Callable]] = {
     "pretrain": ("train a language model on a text", _pretrain),
     "generate": ("continue a prompt with a trained model", _generate),
     "fill": ("fill in the [MASK]s of a text with a masked model", _fill),
+    "finetune": ("teach a pretrained BERT to sort texts into classes", _finetune),
+    "classify": ("sort texts with a model that finetune made", _classify),
     "progress": ("show which exercises are done", _progress),
     "notebooks": ("build the notebooks from their sources", _notebooks),
 }

@@ -8,6 +8,7 @@ Source: Lesson 04.
 """
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ __all__ = [
     "letter_shingles",
     "load",
     "near_duplicates",
+    "reviews_path",
     "shingles",
     "split",
     "split_documents",
@@ -174,7 +176,7 @@ def _named(
     if source == "python-docs":
         return _ended(python_docs(seed), "\n\n"), "\n\n"
     if source == "reviews":
-        return _ended(read(_reviews_path(), "text"), "\n"), "\n"
+        return _ended(read(reviews_path(), "text"), "\n"), "\n"
     if source.startswith("hub:"):
         return _ended(hub_texts(source), "\n\n"), "\n\n"
     return None, "\n\n"
@@ -254,10 +256,10 @@ def _until(documents: Iterable[str], size: int | None) -> Iterator[str]:
 
 def _find(source: str) -> tuple[Path, str | None]:
     """Return the file or folder that the user means, and the column after its "#"."""
-    path, column = Path(source).expanduser(), None
+    path, column = Path(os.path.expanduser(source)), None
     if "#" in source and not path.exists():
         name, _, column = source.rpartition("#")
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
     if source and path.exists():
         return path, column
     names = [name for name in SOURCES if name.islower()]
@@ -270,13 +272,16 @@ def _find(source: str) -> tuple[Path, str | None]:
     )
 
 
-def _reviews_path() -> Path:
-    """Find the course's reviews: inside an installed package or beside a checkout."""
+def reviews_path() -> Path:
+    """Find the course's reviews: inside an installed package or beside a checkout.
+
+    Raises ValueError where they are in neither.
+    """
     package = Path(__file__).parents[1]
     for folder in (package, package.parent):
         if (path := folder / "data" / "reviews.jsonl").is_file():
             return path
     raise ValueError(
         "the corpus 'reviews' needs data/reviews.jsonl, which is not here: fetch it "
-        "from the course's repository, or use 'stories' or 'python-docs'"
+        "from the course's repository, or use another source"
     )

@@ -116,20 +116,26 @@ def near_duplicates(
     threshold: float = 0.8,
     shingles: Shingles = shingles,
     seed: int = 0,
+    first_only: bool = False,
 ) -> Iterator[Pair]:
     """Yield the pairs of documents whose shingles have a Jaccard similarity this high.
 
     MinHash and LSH, of the library datasketch, name candidates; each is then compared
     exactly, so every pair is right, and about one in a thousand at the threshold is
     missed, fewer above it (for a threshold below 0.05, more: see `found`). A copy is
-    paired with the first of its kind alone. Pairs come in the order of their second
-    document. `seed` chooses the hash functions.
+    paired with the first of its kind alone; with `first_only`, a near copy too, as it
+    is then no candidate for those that follow: thousands of documents that are all
+    alike have millions of pairs. Pairs come in the order of their second document.
+    `seed` chooses the hash functions.
 
     Raises ValueError for a threshold that is not above 0 and at most 1.
 
     >>> texts = ["the cat sat on the mat", "a dog", "The cat sat on the mat today"]
     >>> list(near_duplicates(texts, threshold=0.7))
     [Pair(first=0, second=2, similarity=0.8)]
+    >>> like = ["the cat sat", "the cat sat up", "The cat sat up again"]
+    >>> [len([*near_duplicates(like, 0.3, first_only=x)]) for x in (False, True)]
+    [3, 2]
     """
     _check_threshold(threshold)
     documents = [*several(documents)]
@@ -140,9 +146,10 @@ def near_duplicates(
         if original < place:
             yield Pair(original, place, 1.0)
             continue
-        for other, similarity in sorted(index.similar(text, documents)):
-            yield Pair(other, place, similarity)
-        index.add(place)
+        twins = sorted(index.similar(text, documents))
+        yield from (Pair(other, place, similarity) for other, similarity in twins)
+        if not (first_only and twins):
+            index.add(place)
 
 
 def duplicate_groups(pairs: Iterable[Pair]) -> list[list[int]]:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import datasets
 
 _OFFLINE = (
-    "corpora that need no network are 'stories', 'python-docs' and your own files; a "
-    "dataset that was loaded before is found with HF_HUB_OFFLINE=1"
+    "corpora that need no network are 'stories', 'python-docs', 'reviews' and your own "
+    "files; a dataset that was loaded before is found with HF_HUB_OFFLINE=1"
 )
 
 
@@ -24,16 +24,21 @@ def hub_texts(source: str) -> Iterator[str]:
     Raises ValueError for a dataset that cannot be had, at once where there is no
     network.
     """
-    name, _, column = source.removeprefix("hub:").partition("#")
-    name, _, part = name.partition(":")
-    dataset = _dataset(source, name.split("/"), part or "train")
+    name, _, column = source.partition("#")
+    dataset = hub_dataset(name)
     sample = dataset.select(range(min(len(dataset), 100))).to_pandas()
     column = text_column(sample, column or None, source)
     for batch in dataset.select_columns(column).iter(batch_size=1000):
         yield from filter(None, batch[column])
 
 
-def _dataset(source: str, words: list[str], part: str) -> "datasets.Dataset":
+def hub_dataset(source: str) -> "datasets.Dataset":
+    """Load hub:NAME[/CONFIG][:SPLIT], all of its columns, as `hub_texts` says.
+
+    Raises ValueError for a dataset that cannot be had.
+    """
+    name, _, part = source.removeprefix("hub:").partition(":")
+    words, part = name.split("/"), part or "train"
     if len(words) > 3 or not all(words):
         raise ValueError(f"{source}: expected hub:NAME, hub:OWNER/NAME or …/CONFIG")
     config = words[2] if len(words) == 3 else None

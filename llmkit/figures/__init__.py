@@ -6,6 +6,13 @@ when they move.
 """
 
 from llmkit.figures.blanks import blanks, note, typed
+from llmkit.figures.classes import (
+    calibration_picture,
+    confusion_picture,
+    curve_picture,
+    scatter_classes,
+    tag_picture,
+)
 from llmkit.figures.controls import choice, live_loss, play, slider
 from llmkit.figures.frame import (
     BLUE,
@@ -20,6 +27,7 @@ from llmkit.figures.frame import (
 from llmkit.figures.pictures import attention_map, bars, dials, flow, heatmap, lines
 from llmkit.figures.sampling import distribution
 from llmkit.figures.text import cuts, rows_of_documents, sieve, token_table
+from llmkit.figures.words import word_scores_picture
 
 __all__ = [
     "BLUE",
@@ -32,7 +40,10 @@ __all__ = [
     "attention_map",
     "bars",
     "blanks",
+    "calibration_picture",
     "choice",
+    "confusion_picture",
+    "curve_picture",
     "cuts",
     "dials",
     "distribution",
@@ -43,9 +54,12 @@ __all__ = [
     "note",
     "play",
     "rows_of_documents",
+    "scatter_classes",
     "sieve",
     "slider",
+    "tag_picture",
     "token_table",
     "typed",
     "visible",
+    "word_scores_picture",
 ]

@@ -1,0 +1,134 @@
+"""Train a classifier, and keep the best that it was. Lesson 07."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from llmkit.batches import ClassBatches
+from llmkit.finetuning.classifier import Classifier
+from llmkit.finetuning.cures import ClassLoss, class_weights, layer_rates
+from llmkit.finetuning.examples import Examples
+from llmkit.finetuning.recipe import Recipe
+from llmkit.finetuning.use import predict
+from llmkit.metrics import accuracy, macro_f1
+from llmkit.training import Step, TrainingConfig, fit
+
+
+@dataclass(frozen=True)
+class FineStep(Step):
+    """What one step of fine-tuning did; `tokens` counts texts here."""
+
+    unit: ClassVar[str] = "texts"
+    epoch: float = 0.0  # how often the texts were seen so far
+    val_accuracy: float | None = None  # on validation, where this step evaluated
+    val_f1: float | None = None  # macro F1, likewise
+    best: bool = False  # better on validation than any step before
+
+
+def batches_of(
+    classifier: Classifier, examples: Examples, recipe: Recipe
+) -> ClassBatches:
+    """Return a classifier's batches of these texts, each of them once an epoch."""
+    tokenizer = classifier.tokenizer
+    if recipe.word_dropout and tokenizer.mask_token_id is None:
+        raise ValueError(
+            "--word-dropout hides words behind the tokenizer's mask, and this one has "
+            "none: use a model such as BERT, or another cure"
+        )
+    return ClassBatches(
+        classifier.encode(examples.texts),
+        examples.labels,
+        recipe.batch_size,
+        filler=classifier.filler,
+        seed=recipe.seed,
+        blank=recipe.word_dropout,
+        blank_id=tokenizer.mask_token_id or 0,
+        special=frozenset(tokenizer.all_special_ids),
+    )
+
+
+def train(
+    classifier: Classifier, examples: Examples, validation: Examples, recipe: Recipe
+) -> Iterator[FineStep]:
+    """Fine-tune, yielding each step; leave the classifier as it was at its best.
+
+    Best is the highest macro F1 on validation, and of equals the lowest loss. The rate
+    climbs and falls in straight lines over all epochs, so a run that `patience` ends
+    early has not come to the end of them.
+
+    Raises: ValueError if the recipe does not fit the model or the data.
+    Source: Devlin et al. 2019, section 4.1 and appendix A.3; Lesson 07.
+    """
+    batches = batches_of(classifier, examples, recipe)
+    every = recipe.evaluate_every or len(batches)
+    best, waited = (-math.inf, -math.inf), 0
+    kept: dict[str, Tensor] = {}
+    run = _fit(classifier, batches, examples, recipe)
+    try:
+        for step in run:
+            epoch = step.number / len(batches)
+            told = FineStep(**asdict(step), epoch=epoch)
+            if step.number % every == 0 or step.progress >= 1:
+                told = replace(told, **score(classifier, validation))
+                found = (told.val_f1, -told.val_loss)
+                waited = 0 if found > best else waited + 1
+                if found > best:
+                    best, told = found, replace(told, best=True)
+                    kept = _copy(classifier)
+            yield told
+            if recipe.patience and waited >= recipe.patience:
+                break
+    finally:  # also where the caller breaks off
+        run.close()
+        if kept:
+            classifier.load_state_dict(kept)
+        classifier.eval()
+
+
+def _fit(classifier, batches, examples: Examples, recipe: Recipe) -> Iterator[Step]:
+    """Hand everything to the one training loop."""
+    classifier.freeze(recipe.freeze)
+    weights = None
+    if recipe.balance:
+        weights = class_weights(examples.labels, len(examples.names))
+    _, layer_of = classifier.layers()
+    head = recipe.head_rate / recipe.learning_rate
+    config = TrainingConfig(
+        steps=recipe.epochs * len(batches),
+        learning_rate=recipe.learning_rate,
+        betas=(0.9, 0.999),
+        weight_decay=recipe.weight_decay,
+        warmup=recipe.warmup,
+        decay=1 - recipe.warmup,
+        seed=recipe.seed,
+    )
+    return fit(
+        classifier,
+        batches,
+        config,
+        objective=ClassLoss(recipe.smoothing, weights, recipe.adversarial),
+        rate_of=layer_rates(layer_of, recipe.layer_decay, head),
+    )
+
+
+def score(classifier: Classifier, examples: Examples) -> dict[str, float]:
+    """Return the loss, accuracy and macro F1 on these texts, as a `FineStep` has them.
+
+    The loss is in nats a text.
+    """
+    p = predict(classifier, examples.texts)  # (N, C)
+    labels = torch.tensor(examples.labels)  # (N,)
+    loss = -p.gather(1, labels[:, None]).clamp_min(1e-9).log().mean()
+    return {
+        "val_loss": float(loss),
+        "val_accuracy": accuracy(p, labels),
+        "val_f1": macro_f1(p, labels),
+    }
+
+
+def _copy(classifier: Classifier) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in classifier.state_dict().items()}
