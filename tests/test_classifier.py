@@ -6,7 +6,7 @@ import shutil
 import socket
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import torch
 from conftest import need
@@ -505,7 +505,53 @@ def test_minilm_with_another_checksum_is_refused(minilm, monkeypatch):
 def test_minilm_can_be_taught(minilm):
     classifier = load_classifier(minilm, NAMES, dropout=0.0)
     L, layer_of = classifier.layers()
-    assert (L, classifier.limit) == (6, 512) and {*layer_of.values()} == {*range(8)}
+    assert (L, classifier.limit) == (7, 512)  # six of its own, and one for the mean
+    assert {*layer_of.values()} == {*range(9)}
     assert rates(classifier) == {0.0}
     assert predict(classifier, ["A joy. " * 600, "🙂", ""]).shape == (3, 2)
     assert classifier.count("A joy. " * 600) > 512
+
+
+# --- the mean of a text's states -----------------------------------------------------
+
+
+def mean_pooled(folder: Path, says: object = True) -> Path:
+    """Mark a folder as one of sentence embeddings."""
+    (folder / "1_Pooling").mkdir()
+    told = {"pooling_mode_mean_tokens": says}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(told))
+    return folder
+
+
+def test_a_bert_of_sentence_embeddings_begins_with_the_mean_of_its_states(
+    folders, copied
+):
+    plain = load_classifier(folders["bert"], NAMES, dropout=0.0).eval()
+    folder = mean_pooled(copied("bert"))
+    classifier = load_classifier(folder, NAMES, dropout=0.0).eval()
+    ids, mask = as_batch(classifier)
+    with torch.no_grad():
+        states = plain.model.bert(ids, attention_mask=mask).last_hidden_state
+        found = classifier.model.bert(ids, attention_mask=mask)
+    here = mask[..., None].float()
+    mean = (states * here).sum(dim=1) / here.sum(dim=1)
+    alike = nn.functional.layer_norm(mean, mean.shape[-1:])
+    assert_close(found.last_hidden_state[:, 0], alike, atol=0.05, rtol=0)
+    assert_close(found.pooler_output, alike.tanh(), atol=0.05, rtol=0)
+    assert classifier.layers()[0] == plain.layers()[0] + 1
+
+
+def test_its_folder_needs_nothing_of_ours(copied, tmp_path):
+    classifier = load_classifier(mean_pooled(copied("bert")), NAMES).eval()
+    classifier.save(tmp_path / "out")
+    again = load_classifier(tmp_path / "out")
+    assert again.layers()[0] == classifier.layers()[0]
+    assert_close(predict(again, TEXTS), predict(classifier, TEXTS))
+
+
+@pytest.mark.parametrize("says", [False, "yes", None])
+def test_any_other_pooling_adds_no_block(folders, copied, says):
+    plain, other = folders["bert"], mean_pooled(copied("bert"), says)
+    assert (
+        load_classifier(other, NAMES).layers() == load_classifier(plain, NAMES).layers()
+    )

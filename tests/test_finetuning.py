@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import torch
 from conftest import need

@@ -19,7 +19,9 @@ class Classifier(nn.Module):
     model: a Hugging Face model for sequence classification; tokenizer: its own; names:
     of the classes, in the order of the logits.
     Source: Devlin et al. 2019, section 4.1: the last state of the first token, [CLS],
-    goes through a dense layer with tanh (the pooler), then through the new head.
+    goes through a dense layer with tanh (the pooler), then through the new head. Where
+    a model was pretrained on the mean of all states, a block below makes that state of
+    the first token the mean (`pooling`).
 
     >>> import torch
     >>> from llmkit.finetuning import load_classifier

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from llmkit.finetuning.classifier import Classifier, quiet
+from llmkit.finetuning.pooling import add_mean_block, is_mean_pooled
 from llmkit.pretrained import model_folder
 from llmkit.training import best_precision
 
@@ -30,6 +31,8 @@ def load_classifier(
     source: "minilm", a folder, or a hub id such as "bert-base-uncased". names: of the
     classes; None takes those that the folder's own head was trained for. A head that
     was trained for the very same names is kept; any other begins at random, by `seed`.
+    A BERT that was pretrained on the mean of a text's states, as minilm was, gets one
+    more block that begins as that mean (`pooling`).
     dropout: its rate everywhere in the model; None keeps the model's own.
 
     Raises: ValueError if there is no such model, its weights are pickled or damaged, it
@@ -168,6 +171,8 @@ def _model(folder: Path, config, keep_head: bool) -> nn.Module:
         )
     if not keep_head:
         _new_head(model)
+        if config.model_type == "bert" and is_mean_pooled(folder):
+            add_mean_block(model)
     if best_precision(model) == "bf16" and not torch.cuda.is_available():
         # torch's fused attention takes three times as long backwards on such a CPU.
         model.set_attn_implementation("eager")
