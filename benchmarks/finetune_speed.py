@@ -1,4 +1,4 @@
-"""How long does one epoch of fine-tuning take, and how good is it, beside the usual ways?
+"""How long does an epoch of fine-tuning take beside the usual ways, and how good is it?
 
 The same BERT (MiniLM, 22.7 million weights), the same sentences, the same torch:
 
@@ -10,9 +10,9 @@ The same BERT (MiniLM, 22.7 million weights), the same sentences, the same torch
 
     python benchmarks/finetune_speed.py --train sst2.train.txt --validation sst2.dev.txt
 
-Each seed runs A B C or C B A in turn. Seconds are those of training alone. --usual-steps
-N times N steps of the usual loop and multiplies, as all its steps are alike; without it
-the whole epoch is run and judged. Prints a table and one JSON object last.
+Each seed runs A B C or C B A in turn. Seconds are those of training alone.
+--usual-steps N times N steps of the usual loop and multiplies, as all its steps are
+alike; without it the whole epoch is run and judged. Prints a table and one JSON object last.
 """
 
 import argparse
@@ -26,7 +26,15 @@ import torch
 import transformers
 
 from llmkit.batches import ClassBatches
-from llmkit.finetuning import Recipe, load_classifier, load_splits, predict, train
+from llmkit.finetuning import (
+    Classifier,
+    Recipe,
+    load_classifier,
+    load_splits,
+    predict,
+    train,
+)
+from llmkit.pretrained import model_folder
 
 ROWS, WIDTH, RATE = 32, 128, 2e-5  # of the usual loop
 WAYS = ("usual", "trainer", "ours")
@@ -39,10 +47,20 @@ def accuracy(classifier, examples) -> float:
     return right.double().mean().item()
 
 
+def plain(splits, seed: int) -> Classifier:
+    """Load the model as `transformers` does, with its own dropout."""
+    folder = model_folder("minilm")
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=len(splits.train.names), attn_implementation="sdpa"
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return Classifier(model, tokenizer, splits.train.names)
+
+
 def usual(splits, seed: int, steps: int | None) -> dict:
     """Train as many texts show it: all rows as long as the longest that may come."""
-    classifier = load_classifier("minilm", splits.train.names, seed=seed)
-    classifier.model.set_attn_implementation("sdpa")
+    classifier = plain(splits, seed)
     pad = classifier.filler
     rows = [
         [*ids[:WIDTH], *[pad] * (WIDTH - len(ids))]
@@ -67,8 +85,7 @@ def usual(splits, seed: int, steps: int | None) -> dict:
 
 def trainer(splits, seed: int, epochs: int) -> dict:
     """Train by Hugging Face's Trainer at its defaults, with dynamic padding."""
-    classifier = load_classifier("minilm", splits.train.names, seed=seed)
-    classifier.model.set_attn_implementation("sdpa")
+    classifier = plain(splits, seed)
     rows = classifier.encode(splits.train.texts)
     data = [
         {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": label}
