@@ -12,7 +12,8 @@ The same BERT (MiniLM, 22.7 million weights), the same sentences, the same torch
 
 Each seed runs A B C or C B A in turn. Seconds are those of training alone.
 --usual-steps N times N steps of the usual loop and multiplies, as all its steps are
-alike; without it the whole epoch is run and judged. Prints a table and one JSON object last.
+alike; without it the whole epoch is run and judged. Prints a table and one JSON
+object last.
 """
 
 import argparse
