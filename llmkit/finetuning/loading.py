@@ -174,7 +174,7 @@ def _model(folder: Path, config, keep_head: bool) -> nn.Module:
         if config.model_type == "bert" and is_mean_pooled(folder):
             add_mean_block(model)
     if best_precision(model) == "bf16" and not torch.cuda.is_available():
-        # torch's fused attention takes three times as long backwards on such a CPU.
+        # torch's fused attention takes ten times as long backwards in bfloat16 there.
         model.set_attn_implementation("eager")
     return model
 
