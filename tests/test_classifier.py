@@ -542,7 +542,8 @@ def test_a_bert_of_sentence_embeddings_begins_with_the_mean_of_its_states(
 
 
 def test_its_folder_needs_nothing_of_ours(copied, tmp_path):
-    classifier = load_classifier(mean_pooled(copied("bert")), NAMES).eval()
+    classifier = load_classifier(mean_pooled(copied("bert")), NAMES)
+    assert not any(part.training for part in classifier.model.modules())
     classifier.save(tmp_path / "out")
     again = load_classifier(tmp_path / "out")
     assert again.layers()[0] == classifier.layers()[0]

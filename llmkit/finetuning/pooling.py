@@ -38,7 +38,8 @@ def add_mean_block(model: nn.Module) -> None:
     Its queries and keys are zero, so all scores are; its values are the states, and its
     MLP adds nothing. Its norm takes the mean and makes it as long as any state. The
     pooler, which was made for the first token's own state, begins by passing it on.
-    Both learn with the rest.
+    Values, MLP and pooler learn with the rest. Queries and keys can't, as the gradient
+    of each is a product with the other, which is zero: its looks stay even for good.
 
     model: a `BertForSequenceClassification`.
     """
@@ -52,7 +53,7 @@ def add_mean_block(model: nn.Module) -> None:
     block.attention.self.value.weight.fill_diagonal_(1.0)
     block.attention.output.dense.weight.fill_diagonal_(LOUD)
     block.intermediate.dense.weight.normal_(std=model.config.initializer_range)
-    model.bert.encoder.layer.append(block)
+    model.bert.encoder.layer.append(block.train(model.training))
     model.config.num_hidden_layers += 1
     model.bert.pooler.dense.weight.zero_().fill_diagonal_(1.0)
     model.bert.pooler.dense.bias.zero_()
