@@ -16,9 +16,13 @@ import pytest
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 TOKEN = "a-token-for-this-test"
 QUICK = ("02_positions", "03_transformer", "04_text_to_batches")
-QUICK += ("05_masked_pretraining",)
+QUICK += ("05_masked_pretraining", "07_sentiment")
 # Lesson 03 has lists to choose from.
 SLIDERS = ("01_attention", "02_positions", "04_text_to_batches")
+TYPED = {  # what is typed into a lesson's field
+    "05_masked_pretraining": "One warm night Fay ___ a bossy robot.",
+    "07_sentiment": "It let me down on the very first day.",
+}
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
@@ -200,12 +204,12 @@ def test_a_choice_from_a_list_changes_the_picture(lesson):
     assert not lesson.errors
 
 
-@pytest.mark.parametrize("lesson", ["05_masked_pretraining"], indirect=True)
-def test_a_sentence_that_is_typed_is_filled_in(lesson):
+@pytest.mark.parametrize("lesson", [*TYPED], indirect=True)
+def test_a_sentence_that_is_typed_is_answered(lesson):
     field = lesson.locator(".jupyter-widgets input[type=text]").first
     picture = lesson.locator(".jupyter-widgets img").first
     before = settled(lesson)
-    field.fill("One warm night Fay ___ a bossy robot.", timeout=15_000)
+    field.fill(TYPED[lesson.lesson], timeout=15_000)
     field.press("Enter")
     expect_change(lesson, picture, before)
     look(lesson)
