@@ -133,7 +133,9 @@ def test_the_wheel_brings_the_data_and_the_versions(tmp_path):
     subprocess.run([sys.executable, *build, tmp_path, clone], check=True)
     names = zipfile.ZipFile(*tmp_path.glob("*.whl")).namelist()
     data = {f"llmkit/data/{path.name}" for path in (ROOT / "data").iterdir()}
-    assert data | {"llmkit/constraints.txt", "llmkit/cli.py"} <= set(names)
+    static = (ROOT / "llmkit" / "explorer" / "static").iterdir()
+    data |= {f"llmkit/explorer/static/{path.name}" for path in static}
+    assert data | {"llmkit/constraints.txt", "llmkit/cli/__init__.py"} <= set(names)
     assert not [x for x in names if x.startswith(("tests", "notebooks"))]
 
 
