@@ -829,8 +829,8 @@ def test_it_is_quick(open_page, shape, most):
         f"{shape}: first paint {painted:.2f} s (goal {most}); a switch of head "
         f"{times[len(times) // 2]:.0f} ms, at most {times[-1]:.0f} (goal 50)"
     )
-    # A busy machine can take any time: the goals are printed, and judged by people.
-    assert painted > 0 and len(times) == 15 and times[0] > 0
+    # Generous: the machine may be busy. The goals are what is printed.
+    assert painted < 5 * most and times[len(times) // 2] < 5 * 50
 
 
 # In JupyterLab, and in what it leaves behind
