@@ -556,3 +556,18 @@ def test_any_other_pooling_adds_no_block(folders, copied, says):
     assert (
         load_classifier(other, NAMES).layers() == load_classifier(plain, NAMES).layers()
     )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TINY if kind != "gpt2"])
+def test_what_the_head_does_not_read_is_not_worked_out_and_not_missed(kind, folders):
+    classifier = loud(load_classifier(folders[kind], ("bad", "good"), 0.0))
+    rows = classifier.encode(["a film", "the plot was very dull and not good ."])
+    ids, mask = side_by_side(rows, classifier.filler)  # (B, T) each
+    here = classifier(ids, mask)  # (B, C)
+    there = classifier.model(input_ids=ids, attention_mask=mask).logits  # (B, C)
+    assert torch.equal(here, there)
+    slopes = [
+        torch.autograd.grad(logits.logsumexp(1).sum(), classifier.embeddings.weight)[0]
+        for logits in (here, there)
+    ]
+    assert torch.allclose(*slopes, atol=1e-6) and slopes[0].abs().max() > 1e-4

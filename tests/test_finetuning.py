@@ -346,6 +346,11 @@ def test_a_text_is_judged_alone_whatever_stands_beside_it(ready, texts, size, lo
     assert_close(shuffled, together[order], atol=1e-5, rtol=0)
 
 
+def test_no_batch_is_smaller_than_a_text(ready):
+    with pytest.raises(ValueError, match="batch_size is at least 1: got -2"):
+        predict(ready, ["so good"], batch_size=-2)
+
+
 def test_probabilities_are_the_softmax_of_the_logits(ready):
     ids = ready.tokenizer(["so good"], return_tensors="pt")["input_ids"]
     with torch.no_grad():
@@ -488,6 +493,18 @@ def test_a_folder_that_holds_a_model_is_kept(name, made, tmp_path):
     assert (tmp_path / "out" / name).read_text() == "precious"
     list(run.steps())
     assert load_classifier(tmp_path / "out").names == ("bad", "good")
+
+
+def test_what_another_model_left_is_thrown_away_where_asked_alone(made, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "vocab.txt").write_text("another model's")
+    (out / "notes.txt").write_text("the reader's own")
+    list(made().steps())
+    assert (out / "vocab.txt").read_text() == "another model's"
+    list(made(overwrite=True).steps())
+    assert not (out / "vocab.txt").exists()
+    assert (out / "notes.txt").read_text() == "the reader's own"
 
 
 def test_the_pretrained_model_is_never_overwritten(made, tmp_path, folder):

@@ -38,7 +38,9 @@ class Classifier(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits (B, C) of texts (B, T); the mask is True where a token is."""
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        with _first_token_only(self.model):
+            found = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        return found.logits
 
     @property
     def embeddings(self) -> nn.Embedding:
@@ -114,6 +116,30 @@ class Classifier(nn.Module):
         with quiet():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _first_token_only(model: nn.Module) -> Iterator[None]:
+    """Let the last block work out only what the head reads: the first token's state.
+
+    All tokens are looked at as before; what comes after the look, three quarters of a
+    block's work, is done for one of them.
+    """
+    if model.config.model_type not in _READS_FIRST:
+        yield
+        return
+    after = model.base_model.encoder.layer[-1].attention.output
+    handle = after.register_forward_pre_hook(
+        lambda module, states: tuple(x[:, :1] for x in states)  # (B, 1, D) twice
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+# Whose blocks are BERT's, and whose head reads the first token.
+_READS_FIRST = ("bert", "roberta", "electra", "camembert", "xlm-roberta")
 
 
 def _tables(module: nn.Module) -> list[nn.Embedding]:

@@ -34,8 +34,8 @@ class Recipe:
     """
 
     epochs: int = 3  # how often each text is seen
-    batch_size: int = 32  # texts a step
-    learning_rate: float = 4e-4  # peak, for the topmost block
+    batch_size: int = 48  # texts a step
+    learning_rate: float = 5e-4  # peak, for the topmost block
     head_rate: float = 3e-3  # peak, for the new head
     layer_decay: float = 0.8  # each layer learns this much slower than the one above
     warmup: float = 0.1  # share of training in which the rate climbs; then it falls
@@ -44,7 +44,7 @@ class Recipe:
     smoothing: float = 0.0  # share of a label that is given to all classes
     freeze: int = 1  # layers that stay as they are: 1 the embeddings, 2 a block too …
     word_dropout: float = 0.0  # share of tokens that are hidden while training
-    adversarial: float = 0.0  # how far embeddings are pushed, of their length
+    adversarial: float = 0.0  # push of embeddings, of their length: 0.02, not 0.1
     balance: bool = False  # count rare classes for more, so that all count alike
     average: int = 1  # seeds whose weights are averaged
     patience: int = 0  # evaluations without a gain before it stops; 0: never

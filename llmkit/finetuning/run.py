@@ -20,6 +20,9 @@ from llmkit.finetuning.train import FineStep, train
 from llmkit.finetuning.use import predict
 
 FILES = ("config.json", "model.safetensors", "run.json")
+# What a model of another kind may have left, and would be read beside the new one.
+OLD = ("model*.safetensors*", "tokenizer*.json", "vocab.*", "merges.txt")
+OLD += ("special_tokens_map.json", "added_tokens.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,9 @@ class Finetuning:
                 states.append(self.classifier.state_dict())
         if len(states) > 1:
             self.classifier.load_state_dict(average(states))
+        if told.overwrite:
+            for old in (file for name in OLD for file in told.out.glob(name)):
+                old.unlink()
         self.classifier.save(told.out)
         identity = {
             k: str(v) if isinstance(v, Path) else v for k, v in asdict(told).items()

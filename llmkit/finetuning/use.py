@@ -15,11 +15,15 @@ def predict(classifier, texts: Sequence[str], batch_size: int = 64) -> Tensor:
     Texts of like length are read together, so that little is filled up; the rows come
     in the order of the texts.
 
+    Raises: ValueError if batch_size is below 1.
+
     >>> from llmkit.finetuning import load_classifier
     >>> classifier = load_classifier("minilm", names=("negative", "positive"))
     >>> predict(classifier, ["A joy.", "I want my money back."]).shape
     torch.Size([2, 2])
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is at least 1: got {batch_size}")
     rows = classifier.encode(texts)
     device = next(classifier.parameters()).device
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
