@@ -73,3 +73,57 @@ def test_the_old_names_are_all_there():
     for name in [*names.split(), "BLUE", "ORANGE", "COLOURS", "STYLES"]:
         assert hasattr(figures, name), name
         assert name in figures.__all__
+
+
+class Page:
+    """Stand for what brings its own script, as an explorer does."""
+
+    def __init__(self, words: str):
+        self.words = words
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.words}</p>"
+
+
+def test_a_page_with_a_script_is_drawn_beside_the_widget_and_replaced(monkeypatch):
+    import ipywidgets
+    from IPython import display
+
+    shown, replaced = [], []
+
+    class Handle:
+        def update(self, thing):
+            replaced.append(thing.words)
+
+    def keep(thing, **how):
+        shown.append((thing, how))
+        return Handle()
+
+    monkeypatch.setattr(display, "display", keep)
+    field = ipywidgets.Text("one")
+
+    def draw(text):
+        if text == "bad":
+            raise ValueError("this model <reads> no such thing")
+        return Page(text)
+
+    figures.play(draw, text=field)
+    (controls, _), (page, how) = shown
+    assert "its controls come alive" in controls["text/html"]
+    assert page.words == "one" and how == {"display_id": True}
+    field.value = "two"
+    assert replaced == ["two"]
+    with pytest.raises(ValueError):
+        field.value = "bad"
+    screen = next(
+        w for w in ipywidgets.Widget.widgets.values() if "&lt;reads" in told(w)
+    )
+    field.value = "three"
+    assert replaced == ["two", "three"] and told(screen) == ""
+
+
+def told(widget) -> str:
+    """Return what an HTML widget shows."""
+    import ipywidgets
+
+    return widget.value if isinstance(widget, ipywidgets.HTML) else ""

@@ -96,7 +96,7 @@ class MultiHeadAttention(nn.Module):
         """
         self._check(x, memory)
         if memory is None:
-            q, k, v = self._look_around(x, turns, cache)  # (B, H, T, K), (B, G, S, K)
+            q, k, v = self.look_around(x, turns, cache)  # (B, H, T, K), (B, G, S, K)
         else:
             q, k, v = self._look_across(x, memory, cache)  # (B, H, T, K), (B, G, S, K)
         if self.n_kv_heads < self.n_heads:
@@ -118,8 +118,14 @@ class MultiHeadAttention(nn.Module):
                 f"{tuple(x.shape)}: got {tuple(memory.shape)}"
             )
 
-    def _look_around(self, x: Tensor, turns, cache) -> tuple[Tensor, Tensor, Tensor]:
-        """Make queries, keys and values of x; of all before it too, with a cache."""
+    def look_around(
+        self, x: Tensor, turns: Tensor | None = None, cache: KVCache | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Make queries, keys and values of x; of all before it too, with a cache.
+
+        Turned and normed, as they are when they are multiplied: q (B, H, T, K), and k
+        and v (B, G, S, K), of G heads that H queries share.
+        """
         H, G = self.n_heads, self.n_kv_heads
         heads = self._heads(self.qkv(x))  # (B, H + 2 G, T, K)
         q, k, v = heads.split([H, G, G], dim=1)  # (B, H, T, K), (B, G, T, K) twice

@@ -178,7 +178,7 @@ def _caught(part: Part, layer: int, caught: dict[int, Inner]) -> Iterator[None]:
 def _inner_of_ours(attention: nn.Module, x: Tensor, told: dict) -> Inner:
     """Ask our attention what it makes of x (1, T, D)."""
     turns, slopes = told.get("turns"), told.get("slopes")
-    q, k, v = (y[0] for y in attention._look_around(x, turns, None))  # (H, T, K)
+    q, k, v = (y[0] for y in attention.look_around(x, turns))  # (H, T, K)
     each = len(q) // len(k)  # heads that share a key
     k, v = (y.repeat_interleave(each, dim=0) for y in (k, v))  # (H, T, K)
     notes = {

@@ -160,12 +160,17 @@ def curve_picture(
         getattr(axes, f"set_{axis}scale")("log")
     measured = sorted({float(at) for xs, *_ in curves.values() for at in xs})
     if "x" in log and len(measured) <= 8:  # name the points, not the powers of ten
-        axes.set_xticks(measured, [f"{at:g}" for at in measured])
+        axes.set_xticks(measured, [_short(at) for at in measured])
         axes.xaxis.set_minor_locator(NullLocator())
     beside = dict(loc="outside right upper", frameon=False, title_fontsize=8.5)
     axes.figure.legend(title=spread, fontsize=9, **beside)
     lead = f"{title or f'{y} by {x}'} ({spread})"
     return Picture(axes.figure, f"{lead}; {'; '.join(told)}.")
+
+
+def _short(number: float) -> str:
+    """Write a number in few characters: 1056, 0.25, 3.2e-05."""
+    return min(f"{number:g}", f"{number:.2g}", key=len) if number < 1 else f"{number:g}"
 
 
 def tag_picture(

@@ -10,17 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from llmkit.figures.frame import Picture
+from llmkit.figures.frame import Picture, Stack
 from llmkit.figures.pictures import lines
 
 
 def live_loss(
-    steps: Iterable, floor: tuple[str, float] | None = None, every: float = 2.0
+    steps: Iterable,
+    floor: tuple[str, float] | None = None,
+    every: float = 2.0,
+    y: str = "nats a token",
 ) -> Iterator:
     """Pass on each step of `fit` and keep a drawing of the loss up to date.
 
     floor: the name and height of the lowest loss there can be; every: seconds between
-    drawings. The last drawing stays in the saved notebook.
+    drawings; y: what the loss is measured in. The last drawing stays in the saved
+    notebook.
     """
     from IPython.display import HTML, display
 
@@ -31,7 +35,7 @@ def live_loss(
         curves = {"training": (seconds, _smooth(losses))}
         if checked:
             curves["validation"] = (list(checked), list(checked.values()))
-        picture = lines(curves, "seconds of training", "nats a token", level=floor)
+        picture = lines(curves, "seconds of training", y, level=floor)
         handle.update(picture)
 
     for step in steps:
@@ -50,18 +54,27 @@ def play(draw: Callable[..., Picture], **controls) -> None:
     """Draw with the controls' first values, and again whenever one is moved.
 
     controls: an ipywidgets control for each argument of `draw`. Where no kernel listens
-    (a saved notebook, a page on the web) the first picture stands there.
+    (a saved notebook, a page on the web) the first picture stands there. What is no
+    picture but a page with a script, an explorer, has an output of its own below the
+    controls: a widget would not run the script.
     """
     import ipywidgets
     from IPython.display import display
 
-    first = draw(**{name: control.value for name, control in controls.items()})
-    screen = ipywidgets.HTML(first._repr_html_())
+    def drawn():
+        return draw(**{name: control.value for name, control in controls.items()})
+
+    first = drawn()
+    is_picture = isinstance(first, Picture | Stack)
+    shown = first._repr_html_() if is_picture else ""
+    screen = ipywidgets.HTML(shown)
 
     def redraw(change) -> None:
-        values = {name: control.value for name, control in controls.items()}
         try:
-            screen.value = draw(**values)._repr_html_()
+            now = drawn()
+            screen.value = now._repr_html_() if is_picture else ""
+            if not is_picture:
+                handle.update(now)
         except Exception:  # shown where the reader looks, and raised for the log
             screen.value = f"<pre>{html.escape(traceback.format_exc())}</pre>"
             raise
@@ -72,10 +85,11 @@ def play(draw: Callable[..., Picture], **controls) -> None:
     view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
     bundle = {
         "application/vnd.jupyter.widget-view+json": view,
-        "text/html": first._repr_html_(),
+        "text/html": shown or "<p>Run this cell, and its controls come alive.</p>",
         "text/plain": repr(first),
     }
     display(bundle, raw=True)
+    handle = None if is_picture else display(first, display_id=True)
 
 
 def slider(label: str, low: float, high: float, value: float, step: float = 0.05):

@@ -88,8 +88,11 @@ function drawNumbers(context, { label, cell }, rows, columns, paint, say) {
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.font = `${cell >= 44 ? 13 : 11}px system-ui, sans-serif`;
+  const texts = rows.map((_, i) => columns.map((__, j) => say(i, j)));
+  const wide = (text) => context.measureText(text).width > cell - 2;
+  if (texts.flat().some(wide)) return; // they would run into each other
   rows.forEach((_, i) => columns.forEach((__, j) => {
-    const text = say(i, j);
+    const text = texts[i][j];
     if (!text) return;
     context.fillStyle = inkOn(paint(i, j));
     context.fillText(text, label + (j + 0.5) * cell, label + (i + 0.5) * cell);
