@@ -214,3 +214,28 @@ def test_a_sentence_that_is_typed_is_answered(lesson):
     expect_change(lesson, picture, before)
     look(lesson)
     assert not lesson.errors
+
+
+@pytest.mark.parametrize("lesson", ["03_transformer"], indirect=True)
+def test_a_sentence_that_is_typed_is_explored(lesson):
+    lesson.evaluate(
+        """async () => {
+            const {content} = window.jupyterapp.shell.currentWidget;
+            const asks = cell => cell.model.sharedModel.source.includes('def atlas(');
+            const place = content.widgets.findIndex(asks);
+            await content.scrollToItem(place, 'center');
+        }"""
+    )
+    titles = lesson.locator(".explorer h2")
+    titles.first.wait_for()
+    field = lesson.locator(".jupyter-widgets input[type=text]").last
+    field.fill("Two birds flew over a red house.", timeout=15_000)
+    field.press("Enter")
+    lesson.locator(".explorer h2", has_text="Two birds flew").wait_for()
+    assert titles.count() == 1
+    lesson.locator(".explorer").scroll_into_view_if_needed()
+    lesson.screenshot(path=NOTEBOOKS.parent / "build" / "03_atlas.png")
+    field.fill("word " * 600, timeout=15_000)  # longer than BERT reads
+    field.press("Enter")
+    lesson.get_by_text("this model reads 512 tokens at most").first.wait_for()
+    assert not lesson.errors

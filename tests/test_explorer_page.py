@@ -480,3 +480,13 @@ def test_the_script_can_lose_its_indents():
         for line in path.read_text("utf-8").splitlines():
             assert line.count("`") % 2 == 0, f"{path.name}: a text over several lines"
             assert "/*" not in line, path.name
+
+
+def test_a_comparison_begins_where_most_has_moved():
+    before = np.full((2, 3, 4, 4), 0.25, np.float32)
+    after = before.copy()
+    after[1, 2, 3] = [0.7, 0.1, 0.1, 0.1]  # far
+    after[0, 1, :] = [0.3, 0.2, 0.25, 0.25]  # many, and a little
+    frames = [Record(("a", "b", "c", "d"), w) for w in (before, after)]
+    start = payload_of(Explorer(tuple(frames), mode="compare"))["start"]
+    assert start == {"layer": 1, "head": 2, "query": 3}

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from llmkit.explorer import page, payload
 from llmkit.explorer.record import Question, Record, Training
 from llmkit.explorer.tags import MEANINGS
@@ -99,17 +101,29 @@ class Explorer:
         return [view for view in VIEWS if has[view]]
 
     def _start(self) -> dict:
-        """Return what is chosen at first: the question's head, or one with a tag."""
+        """Return what is chosen at first: what was asked, moved most, or has a tag."""
         frame = self.frames[self._first]
         T = len(frame.tokens)
         if self.question:
             asked = self.question
             return {"layer": asked.layer, "head": asked.head, "query": asked.query}
+        moved = self._most_moved() if self.mode == "compare" else None
+        if moved is not None:
+            return dict(zip(("layer", "head", "query"), moved))
         tags = [tag for tag in frame.tags or () if tag.name != "uniform"]
         best = max(tags, key=lambda tag: tag.score, default=None)
         layer, head = (best.layer, best.head) if best else (0, 0)
         query = T - 1 if frame.causal else min(1, T - 1)
         return {"layer": layer, "head": head, "query": query}
+
+    def _most_moved(self) -> tuple[int, int, int] | None:
+        """Return the head that differs most between two frames, and its query."""
+        one, other = (frame.weights for frame in self.frames)
+        if one.shape != other.shape:
+            return None
+        part = np.abs(one - other).sum(axis=-1) / 2  # (L, H, T)
+        layer, head = np.unravel_index(part.mean(axis=-1).argmax(), part.shape[:2])
+        return int(layer), int(head), int(part[layer, head].argmax())
 
     def _tabs(self) -> list[str]:
         """Return the views beside the atlas, what the mode is about first."""

@@ -85,7 +85,7 @@ def tell(n=1, temperature=1.0, seed=0, prompt=""):
 # them in order.
 
 # %%
-steps = for_profile(profile, smoke=40, cpu=450, gpu=2000)
+steps = for_profile(profile, smoke=20, cpu=450, gpu=2000)
 rates = dict(muon_rate=0.02, learning_rate=0.02, head_rate=0.02, clip=0.0)
 training = TrainingConfig(
     steps, optimizer="muon", evaluate_every=steps // 5, **rates

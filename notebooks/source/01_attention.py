@@ -726,6 +726,25 @@ figures.play(
 # - Compare the rows of "because" and "was", then the two columns "the". Why is
 #   each pair so alike?
 #
+# ### The same, with no kernel
+#
+# Such a picture needs a kernel: the Python behind a notebook. The kit's
+# **explorer** brings its numbers along, and its arithmetic too: it works in a
+# saved notebook, in a file opened from disk, and by keyboard alone. It shows
+# any model; here it gets our two heads. First it asks you something. Click the
+# token that you think it is, then click any cell of the map, and choose
+# *Arithmetic*.
+
+# %%
+from llmkit.explorer import Inner, Record, explore
+
+two = [look(head, 1.0, "in time") for head in ("who", "where")]
+*qkv, _, looks = (torch.stack(x).numpy() for x in zip(*two))  # (H, T, K) each
+inner = Inner(*(x.astype("float16") for x in qkv), 1 / math.sqrt(2))
+record = Record(tuple(tokens), looks[None], causal=True, inner={0: inner})
+explore(record, title="head 0: who, head 1: where", ask=(0, 1, "it"))
+
+# %% [markdown]
 # The two ends of the temperature, checked for "it": one key, and all eight
 # that it may look at, alike.
 

@@ -337,7 +337,7 @@ rungs = {
 # Each rung begins anew, from the same seed, and sees the same rows:
 
 # %%
-steps = for_profile(profile, smoke=20, cpu=60, gpu=60)
+steps = for_profile(profile, smoke=6, cpu=60, gpu=60)
 curves = {}
 for name, make in rungs.items():
     torch.manual_seed(seed)
@@ -471,7 +471,7 @@ for way, share in kept.items():
 # model reaches that only knows how frequent each word is:
 
 # %%
-steps = for_profile(profile, smoke=10, cpu=60, gpu=60)
+steps = for_profile(profile, smoke=3, cpu=60, gpu=60)
 depth = {way: train(way, deep(way), steps) for way in ways}
 
 # %%
@@ -575,7 +575,7 @@ share = check("03.5", share).best
 # And what does it cost? Train both, same steps, same stories:
 
 # %%
-steps = for_profile(profile, smoke=20, cpu=100, gpu=300)
+steps = for_profile(profile, smoke=6, cpu=100, gpu=300)
 for tied in (True, False):
     torch.manual_seed(seed)
     shape = ModelConfig(V, context, n_layers=2, d_model=D, tied=tied)
@@ -752,6 +752,31 @@ for score, sentence in sorted(zip(alike, sentences[1:]), reverse=True):
 # know what a text is about better than what it claims: lesson 07 meets this
 # again as negation.
 #
+# ### What do its 72 heads look at?
+#
+# An **atlas**: each small map is one head, rows are blocks. Some have a habit
+# so plain that it has a name, and the score behind the name. Choose one, and
+# see it as a map or as lines; the arrow keys move too. **Guess** first: where
+# do most heads of a BERT put most of their weight?
+
+# %%
+from llmkit.explorer import explore
+
+
+def atlas(sentence, reader=ours):
+    """Show where every head of BERT looks in a sentence."""
+    return explore(reader, sentence, tokenizer=words, title=sentence)
+
+
+figures.play(atlas, sentence=figures.typed("sentence", sentences))
+
+# %% [markdown]
+# Many rest on `[SEP]` or `[CLS]`, which say nothing: a head that finds nothing
+# to do still has to spend its 100% somewhere (Clark et al. 2019). The names
+# come from this one sentence. Type another, and see which of them stay.
+#
+# ### GPT-2
+#
 # Now GPT-2: pre-norm, causal, with a head. Without a network the weights are
 # random, biases and norms too, so that no lucky zero can hide a weight that
 # went astray. Only the text will not be literature.
@@ -849,7 +874,7 @@ print(f"{sum(w.numel() for w in writer.parameters()):,} parameters")
 
 # %%
 recipe = dict(optimizer="muon", muon_rate=0.02, learning_rate=0.01)
-steps = for_profile(profile, smoke=40, cpu=300, gpu=600)
+steps = for_profile(profile, smoke=12, cpu=300, gpu=600)
 config = TrainingConfig(steps, warmup=0.05, **recipe)
 data = PairBatches(as_ids(shown), 64, end, seed)
 losses = [s.loss for s in show_progress(fit(writer, data, config))]

@@ -414,8 +414,9 @@ model = MaskedLM(shape)
 kept = {0: weights(model)}
 config = TrainingConfig(steps, evaluate_every=steps // 5, **recipe)
 run = fit(model, batches, config, evaluation)
-level = ("neighbours", losses["neighbours"])
+level, curve = ("neighbours", losses["neighbours"]), []
 for step in figures.live_loss(run, floor=level):
+    curve.append((step.number, step.loss))
     if step.number in moments:
         kept[step.number] = weights(model)
 
@@ -741,9 +742,25 @@ figures.heatmap(
 # Nobody told a head to look there. It was the cheapest way to lower the loss,
 # and it appears at a certain moment of training.
 #
-# But a weight is no proof that it is used (lesson 03). So do the experiment:
-# silence one head at a time, by setting to zero what its values are
-# multiplied by, and count the tools that are still found.
+# One story, through the whole run. Choose the head that is brightest in the
+# picture above (1.0 is layer 1, head 0) and the token `[MASK]`. Then drag
+# along the loss curve, or press the arrow keys, and watch its look find the
+# trouble. *Knock-out* tells what the guess would be without each head.
+
+# %%
+from llmkit.explorer import look, through_training
+
+row = hidden[0, : len(rows[0])].tolist()
+spelt = [tokenizer.decode([i]).strip() for i in row]
+spelt[0], spelt[places[0]] = "END", "[MASK]"
+how = dict(tokenizer=tokenizer, tokens=spelt, knock_out=True)
+seen = [look(m, row, **how) for m in models.values()]
+through_training(seen, list(models), curve=curve, title="a hidden tool")
+
+# %% [markdown]
+# But a weight is no proof that it is used (lesson 03). So do the experiment
+# on all those stories: silence one head at a time, by setting to zero what
+# its values are multiplied by, and count the tools that are still found.
 
 
 # %%
@@ -989,7 +1006,9 @@ from llmkit.transformer import mean_pool
 package = Path(llmkit.__file__).parent
 homes = (package / "data", package.parent / "data")
 file = next(home for home in homes if home.is_dir()) / "reviews.jsonl"
-reviews = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+lines = file.read_text("utf-8").splitlines()
+lines = lines[: for_profile(profile, smoke=300, cpu=None, gpu=None)]
+reviews = [json.loads(line) for line in lines]
 positive = [review["label"] == "positive" for review in reviews]
 
 # %%

@@ -366,7 +366,7 @@ def find_rate(low, high, count, optimizer):
 
 
 # %%
-tries = for_profile(profile, smoke=8, cpu=80, gpu=200)
+tries = for_profile(profile, smoke=5, cpu=80, gpu=200)
 found = {
     name: find_rate(3e-4, 1.0, tries, name.lower())
     for name in ("AdamW", "Muon")
@@ -384,10 +384,17 @@ figures.lines(found, "learning rate", "nats a token", log="x")
 #
 # ### Down to the floor
 #
-# Now train, towards the floor in the picture.
+# Now train, towards the floor in the picture. On the way, `look` takes down
+# where the heads look in one unseen story.
 
 # %%
-steps = for_profile(profile, smoke=40, cpu=1000, gpu=4000)
+from llmkit.explorer import look
+
+story = unseen_ids[: unseen_ids.index(story_end, 1)]
+spelt = [tokenizer.decode([i]) for i in story]
+
+# %%
+steps = for_profile(profile, smoke=15, cpu=1000, gpu=4000)
 recipe = dict(
     optimizer="muon",  # for the matrices of the blocks; AdamW does the rest
     muon_rate=0.02,  # on the left of Muon's valley
@@ -396,9 +403,12 @@ recipe = dict(
 )
 config = TrainingConfig(steps, evaluate_every=max(steps // 10, 1), **recipe)
 run, gap_by_tokens = fit(model, batches, config, evaluation), {}
+curve, looks = [], {}
 for step in figures.live_loss(run, floor=("floor", floor)):
+    curve.append((step.number, step.loss))
     if step.val_loss is not None:
         gap_by_tokens[step.tokens] = step.val_loss - floor
+        looks[step.number] = look(model, story, tokens=spelt, layers=())
 model = model.cpu()  # all that follows is small
 
 # %%
@@ -429,6 +439,16 @@ figures.lines(
 # 64 tokens and hold many beginnings of stories, which are hard. Validation
 # counts whole stories only.)
 #
+# Do the heads show it? Here is that story at each of these moments. Drag along
+# the loss curve, choose a head, and see at which step it begins to look from
+# a word back to the one that it depends on.
+
+# %%
+from llmkit.explorer import through_training
+
+through_training(looks.values(), list(looks), curve=curve, title="one story")
+
+# %% [markdown]
 # What does the model know about one story? Turn the surprise at each token
 # into a perplexity of its own: among how many words did it choose?
 
@@ -660,7 +680,7 @@ figures.lines(curves, x="tokens written", y="seconds")
 # every question stands in plain sight, one place to the right.
 
 # %%
-peeking_steps = for_profile(profile, smoke=20, cpu=120, gpu=400)
+peeking_steps = for_profile(profile, smoke=10, cpu=120, gpu=400)
 torch.manual_seed(seed)
 peeker = Decoder(shape)
 for block in peeker.blocks:
@@ -842,7 +862,7 @@ figures.lines(
 )
 
 # %%
-pace = for_profile(profile, smoke=5, cpu=150, gpu=300)
+pace = for_profile(profile, smoke=3, cpu=150, gpu=300)
 curves = {}
 for name, how in plans.items():
     told = raced(pace, evaluate_every=pace // 5, **how)

@@ -86,7 +86,9 @@ BANDS = {
     "smoke": {
         "loss / floor": Band(1.2, 2.2, why_low=_BELOW, why_high=_UNTRAINED),
         "valid stories": Band(
-            -math.inf, 0.6, why_high="40 steps can't do that: which model told them?"
+            -math.inf,
+            0.6,
+            why_high="so few steps can't do that: which model told them?",
         ),
         "seconds": Band(-math.inf, 180, why_high=_SLOW),
     },
