@@ -384,16 +384,14 @@ figures.lines(found, "learning rate", "nats a token", log="x")
 #
 # ### Down to the floor
 #
-# Now train, towards the floor in the picture. On the way, `look` takes down
-# where the heads look in one unseen story.
+# Now train. `look` takes down where the heads look in one
+# unseen story.
 
 # %%
 from llmkit.explorer import look
 
 story = unseen_ids[: unseen_ids.index(story_end, 1)]
 spelt = [tokenizer.decode([i]) for i in story]
-
-# %%
 steps = for_profile(profile, smoke=15, cpu=1000, gpu=4000)
 recipe = dict(
     optimizer="muon",  # for the matrices of the blocks; AdamW does the rest
@@ -401,6 +399,8 @@ recipe = dict(
     learning_rate=0.02,  # for the rest: one rate, as in the finder
     clip=0.0,  # gradients of any length
 )
+
+# %%
 config = TrainingConfig(steps, evaluate_every=max(steps // 10, 1), **recipe)
 run, gap_by_tokens = fit(model, batches, config, evaluation), {}
 curve, looks = [], {}
@@ -432,16 +432,13 @@ figures.lines(
 
 # %% [markdown]
 # The whole curve lies below the trigram. So what is learnt here needs a longer
-# memory: who the hero was, which tool, which friend. Each is a discovery, and
-# comes sooner in one run than in another.
+# memory: who the hero was, which tool, which friend.
 #
-# (In the picture before, training stays above validation: its rows are cut at
-# 64 tokens and hold many beginnings of stories, which are hard. Validation
-# counts whole stories only.)
+# (Training stays above validation: its rows are cut at 64 tokens, and the
+# beginnings of stories are hard.)
 #
-# Do the heads show it? Here is that story at each of these moments. Drag along
-# the loss curve, choose a head, and see at which step it begins to look from
-# a word back to the one that it depends on.
+# Drag along the loss curve, and see when a head begins to look back from a
+# word to the one that it depends on.
 
 # %%
 from llmkit.explorer import through_training
@@ -1027,7 +1024,7 @@ picture
 # %% [markdown]
 # The law with $E$ is usually the better one, and yet it may miss by a good
 # part of the gain: three unknowns from three noisy points magnify the noise.
-# Laboratories fit many more points. And it holds for *one* text and *one*
+# And it holds for *one* text and *one*
 # length of training. On our stories it would fail: there the loss comes down
 # a staircase, discovery by discovery.
 #
