@@ -1,7 +1,7 @@
 """From what a user typed to a question that can be answered. Lesson 08."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmkit.planning.hardware import device
@@ -10,14 +10,15 @@ from llmkit.planning.options import Question, best, weigh_all
 from llmkit.planning.plan import Plan, make_plan
 from llmkit.planning.probe import calibrate
 from llmkit.planning.scaling import optimal_tokens
+from llmkit.planning.shapes import FIELDS, check_above_zero, configure, flag, reshape
 from llmkit.planning.sizes import MASKED, SHAPES, ModelSize, named_config, size_of
 
 if TYPE_CHECKING:
     from llmkit.transformer import ModelConfig
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-HEAD = 64  # numbers of a head, unless told
 VOCABULARY = 2048  # of a shape that leaves it open: what pretrain's bpe learns
+OWN = "modern"  # what a shape of one's own is built like
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class PlanOptions:
     tokens: float | None = None  # to train on, 10e9 say (as many as suit the model)
     gpu: str = "cpu"  # cpu (this machine), t4, l4, a100, h100, h200, b200, rtx4090 …
     gpus: int = 1  # how many
-    precision: str = ""  # fp32, bf16 or fp16 (the best that the device has)
-    batch_tokens: int = 0  # tokens a step (by the number of all tokens)
+    precision: str | None = None  # fp32, bf16 or fp16 (the best that the device has)
+    batch_tokens: int | None = None  # tokens a step (by the number of all tokens)
     budget: float | None = None  # dollars that it may cost
     deadline: str | None = None  # how long it may take: 90m, 24h, 3d
     calibrate: bool = False  # train 20 steps here first, and predict from them
@@ -63,8 +64,8 @@ def answer(options: PlanOptions, more: Mapping[str, dict] | None = None) -> Plan
         hardware,
         tokens=options.tokens if options.tokens is not None else _suiting(size),
         gpus=options.gpus,
-        batch_tokens=options.batch_tokens,
-        precision=options.precision,
+        batch_tokens=options.batch_tokens or 0,
+        precision=options.precision or "",
         budget=options.budget,
         deadline=seconds(options.deadline) if options.deadline is not None else None,
     )
@@ -105,10 +106,10 @@ def seconds(time: str) -> float:
 
 def _check_flags(options: PlanOptions) -> None:
     """Refuse flags that say nothing, twice different things, or no size."""
-    shape = ("layers", "width", "heads", "kv_heads", "ff")
-    given = {name for name in shape if getattr(options, name) is not None}
+    given = [name for name in FIELDS if getattr(options, name) is not None]
+    shape = [name for name in given if name != "context"]
     ways = [f"--{name}" for name in ("preset", "hf") if getattr(options, name)]
-    ways += ["--layers and --width"] if given else []
+    ways += [" ".join(map(flag, shape))] if shape else []
     if not ways:
         raise ValueError(
             "say which model: --preset gpt2-124m, --layers 12 --width 768, or --hf "
@@ -118,18 +119,14 @@ def _check_flags(options: PlanOptions) -> None:
         raise ValueError(
             f"{' and '.join(ways)} contradict each other: give one of them"
         )
-    if given and not {"layers", "width"} <= given:
+    if shape and not {"layers", "width"} <= {*shape}:
         raise ValueError(
             "a shape of your own needs --layers and --width: got "
-            f"{', '.join('--' + name.replace('_', '-') for name in sorted(given))}"
+            f"{', '.join(map(flag, shape))}"
         )
     if options.hf and options.vocab is not None:
         raise ValueError("--vocab is the model's own with --hf: leave it out")
-    for name in (*shape, "vocab", "context"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} must be above 0: got {value}")
+    check_above_zero(options, *FIELDS, "vocab", "batch_tokens")
 
 
 def _model(
@@ -139,14 +136,12 @@ def _model(
     if options.hf:
         size = size_of_hf(options.hf, options.context)
         return size, None, () if size.generates else (f"--model {options.hf}",)
-    config, flags = _shape(options, more), []
-    for flag in ("preset", "layers", "width", "heads", "kv_heads", "ff"):
-        if (value := getattr(options, flag)) is not None:
-            flags.append(f"--{flag.replace('_', '-')} {value}")
-    if options.vocab is not None:
-        flags.append(f"--tokenizer bpe --vocab-size {options.vocab}")
-    if options.context is not None:
-        flags.append(f"--context {options.context}")
+    config = _shape(options, more)
+    flags = [f"--preset {options.preset or OWN}"]
+    for name in FIELDS:
+        if (value := getattr(options, name)) is not None:
+            flags.append(f"{flag(name)} {value}")
+    flags.append(f"--tokenizer bpe --vocab-size {config.vocab_size}")
     masked = options.preset in MASKED
     if masked:
         flags.append("--objective masked")
@@ -157,29 +152,17 @@ def _model(
 def _shape(options: PlanOptions, more: Mapping[str, dict]) -> "ModelConfig":
     from llmkit.transformer import ModelConfig
 
-    given = {"vocab_size": options.vocab, "context": options.context}
-    given = {name: value for name, value in given.items() if value is not None}
-    if options.preset in more:
-        return ModelConfig(
-            **{"vocab_size": VOCABULARY, **more[options.preset], **given}
+    name, V = options.preset, options.vocab
+    if name in more and name not in (*SHAPES, OWN):
+        return configure(V or VOCABULARY, reshape(more[name], options))
+    if name and name not in (*SHAPES, OWN):
+        known = ", ".join(dict.fromkeys([*SHAPES, OWN, *more]))
+        raise ValueError(
+            f"unknown --preset {name!r}; choose one of {known}, or give --layers and "
+            "--width"
         )
-    if options.preset:
-        if options.preset not in SHAPES:
-            known = ", ".join([*SHAPES, *more])
-            raise ValueError(
-                f"unknown --preset {options.preset!r}; choose one of {known}, or give "
-                "--layers and --width"
-            )
-        return named_config(options.preset, **given)
-    return ModelConfig.preset(
-        "modern",
-        n_layers=options.layers,
-        d_model=options.width,
-        n_heads=options.heads or max(1, options.width // HEAD),
-        n_kv_heads=options.kv_heads or 0,
-        d_ff=options.ff or 0,
-        **given,
-    )
+    own = named_config(name) if name in SHAPES else ModelConfig.preset(OWN)
+    return configure(V or own.vocab_size, reshape(asdict(own), options))
 
 
 def _suiting(size: ModelSize) -> float:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.planning.memory import memory
+from llmkit.planning.memory import MIXED, memory
 from llmkit.planning.sizes import size_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def estimate_cost(
     kind: "type[Decoder] | type[MaskedLM] | None" = None,
     asked: float = 1.0,
 ) -> Cost:
-    """Estimate what training takes, in float32, on one device.
+    """Estimate what training takes on one device, in float32 unless bf16 is asked for.
 
     kind: the model's class, `Decoder` unless told; asked: the share of tokens that are
     asked for, where logits are computed at those alone.
@@ -53,6 +53,7 @@ def estimate_cost(
     tokens = training.steps * batch_size * model.context
     pieces = training.accumulation
     rows = -(-batch_size // pieces)
-    peak = memory(size, "single", rows=rows, accumulation=pieces).peak
+    precision = training.precision if training.precision in MIXED else "fp32"
+    peak = memory(size, "single", rows, 1, precision, accumulation=pieces).peak
     asked_for = round(tokens * asked)
     return Cost(size.parameters, size.flops * tokens, asked_for, round(peak))

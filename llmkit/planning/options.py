@@ -171,6 +171,15 @@ def weigh_all(question: Question, precisions: Iterable[str]) -> list[Option]:
     ]
 
 
+def by_llmkit(option: Option) -> bool:
+    """Tell whether `llmkit pretrain` can train in this way.
+
+    It asks for no loss scaler, which fp16 needs, and leaves checkpointing to fsdp2.
+    """
+    checkpoints = option.checkpointing and option.strategy != "fsdp2"
+    return option.precision != "fp16" and not checkpoints
+
+
 def best(question: Question, options: list[Option]) -> Option | None:
     """Return the way to take, None if none fits: fast first, then simple.
 

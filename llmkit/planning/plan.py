@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from llmkit.planning.hardware import A_MACHINE
 from llmkit.planning.limits import check_limits, check_room
 from llmkit.planning.memory import STRATEGIES, Memory
-from llmkit.planning.options import Option, Question, best, weigh_all
+from llmkit.planning.options import Option, Question, best, by_llmkit, weigh_all
 from llmkit.planning.ranges import Range
 from llmkit.planning.scaling import Loss, expected_loss
 from llmkit.planning.timing import TALK, traffic
@@ -99,7 +99,7 @@ def make_plan(question: Question, told: Sequence[str] = ()) -> Plan:
         options,
         chosen,
         loss,
-        reasons(question, options, chosen),
+        reasons(question, options, chosen, loss),
         warnings(question, options, chosen, loss),
         *_commands(question, chosen, told),
     )
@@ -112,27 +112,28 @@ def _commands(question: Question, chosen: Option, told) -> tuple[str, str]:
         launch = "cpu"
     elif chosen.devices > A_MACHINE:
         launch = "two-nodes"
-    run = _run(question, chosen, told)
-    config = f"--config_file llmkit/launch/{launch}.yaml"
+    config, many = f"--config_file llmkit/launch/{launch}.yaml", ""
     if chosen.devices > 1:
         config += f" --num_processes {chosen.devices}"
-    script = f"-m llmkit {run}" if told else run
-    raw = f"accelerate launch {config} {script}"
-    return (f"llmkit launch {launch} -- {run}" if told else raw), raw
+        many = f" --processes {chosen.devices}"
+    if not (told and by_llmkit(chosen)):
+        mixed = chosen.precision.replace("fp32", "no")
+        config += f" --mixed_precision {mixed}"
+        return (f"accelerate launch {config} your_training_script.py",) * 2
+    run = _run(question, chosen, told)
+    raw = f"accelerate launch {config} -m llmkit {run}"
+    return f"llmkit launch {launch}{many} -- {run}", raw
 
 
 def _run(question: Question, chosen: Option, told) -> str:
-    if not told:
-        return "your_training_script.py"
+    rows = chosen.batch_tokens // question.size.context
     if told[0].startswith("--model"):
         return (
             f"finetune --data YOUR_TEXTS --out build/run {' '.join(told)} --batch-size "
-            f"{chosen.batch_tokens // question.size.context}"
+            f"{rows}"
         )
-    rows = chosen.batch_tokens // question.size.context
     flags = [*told, f"--batch-size {rows}"]
-    if chosen.accumulation > 1:
-        flags.append(f"--accumulation {chosen.accumulation}")
+    flags.append(f"--accumulation {chosen.accumulation}")
     flags += [f"--precision {chosen.precision}", f"--max-steps {chosen.steps}"]
     return f"pretrain --corpus YOUR_TEXT --out build/run {' '.join(flags)}"
 

@@ -61,7 +61,7 @@ def expected_loss(parameters: int, tokens: float, scratch: bool = True) -> Loss 
     if parameters < MODELS[0] / 10 or tokens < TOKENS[0] / 10:
         return None
     caveat = (
-        "a fit to MassiveText in its own tokenizer's tokens: the difference between "
+        "by a fit to MassiveText in its own tokenizer's tokens: the difference between "
         "two plans carries over to other texts, the figure itself does not"
     )
     if not MODELS[0] <= parameters <= MODELS[1] or not TOKENS[0] <= tokens <= TOKENS[1]:
@@ -70,6 +70,6 @@ def expected_loss(parameters: int, tokens: float, scratch: bool = True) -> Loss 
             "tokens, and this lies outside"
         )
     if not scratch:
-        caveat = f"if trained from scratch; {caveat}"
+        caveat = f"what training from scratch comes to, {caveat}"
     both = (law(parameters, tokens, **fit) for fit in (HOFFMANN, BESIROGLU))
     return Loss(*both, optimal_tokens(parameters), caveat)

@@ -8,14 +8,17 @@ from llmkit.planning.scaling import Loss
 from llmkit.planning.timing import TALK
 
 
-def reasons(question: Question, options: list[Option], chosen: Option) -> list[str]:
+def reasons(
+    question: Question, options: list[Option], chosen: Option, loss: Loss | None
+) -> list[str]:
     """Say why this strategy, this precision and this batch."""
-    return [
+    found = [
         _why_strategy(question, options, chosen),
         _why_checkpointing(question, options, chosen),
         _why_precision(question, chosen),
         _why_batch(question, chosen),
     ]
+    return [*found, _about_tokens(question, loss)] if loss else found
 
 
 def _twin(options: list[Option], option: Option, **changes) -> Option:
@@ -129,8 +132,13 @@ def warnings(
             "times rest on how much of the peak training reaches, which varies by half "
             "either way: --calibrate measures it, on the machine that is to train"
         )
+    if chosen.dollars:
+        found.append(
+            f"prices are list prices ({question.device.priced}): they change by the "
+            "month, and leave out disks, traffic and taxes"
+        )
     if loss:
-        found += _about_tokens(question.tokens, loss)
+        found.append(f"the loss is {loss.caveat}")
     elif question.size.generates:
         found.append(
             "no loss is given: the law is known of models and texts over ten times as "
@@ -152,13 +160,15 @@ def _about_launching(options: list[Option], chosen: Option) -> list[str]:
             "set fsdp_activation_checkpointing to true in a copy of "
             "llmkit/launch/fsdp2.yaml"
             if chosen.strategy == "fsdp2"
-            else "llmkit pretrain does none outside of fsdp2: use your own script"
+            else "llmkit does none outside of fsdp2, so the command is for a script of "
+            "your own that does"
         )
         found.append(f"activation checkpointing: {how}")
     if chosen.precision == "fp16":
         found.append(
             "fp16 needs a loss scaler, which Accelerate has and llmkit pretrain does "
-            "not ask for: use your own script, or --precision fp32"
+            "not ask for, so the command is for a script of your own; or take "
+            "--precision fp32"
         )
     if chosen.devices > 1:
         other = _twin(options, chosen, strategy="zero1", checkpointing=False)
@@ -170,17 +180,25 @@ def _about_launching(options: list[Option], chosen: Option) -> list[str]:
     return found
 
 
-def _about_tokens(tokens: float, loss: Loss) -> list[str]:
-    share = tokens / loss.optimal_tokens
-    suits = f"({say_count(loss.optimal_tokens)} would suit it)"
-    if share < 0.5:
-        return [
-            f"{say_count(tokens)} tokens are few for this model {suits}: a smaller one "
-            "comes to a lower loss for the same money"
-        ]
-    if share > 10:
-        return [
-            f"{say_count(tokens)} tokens are many for this model {suits}: a larger one "
-            "comes to a lower loss for the same money, if it may be larger in use"
-        ]
-    return []
+def _about_tokens(question: Question, loss: Loss) -> str:
+    """Say how many tokens suit the model, and what follows."""
+    share = question.tokens / loss.optimal_tokens
+    each = question.tokens / question.size.parameters
+    told = f"tokens: {say_count(question.tokens)}, {_plain(each)} a parameter"
+    if share < 0.5 or share > 10:
+        few = "few" if share < 0.5 else "many"
+        other = "smaller" if share < 0.5 else "larger"
+        return (
+            f"{told}, are {few} for this model ({say_count(loss.optimal_tokens)} would "
+            f"suit it): a {other} one comes to a lower loss for the same money"
+            f"{', if it may be larger in use' * (share > 10)}"
+        )
+    return (
+        f"{told}; where compute is what is short, a model of this size should get "
+        f"about {say_count(loss.optimal_tokens)}; more still lower its loss, as a "
+        "larger model would"
+    )
+
+
+def _plain(x: float) -> str:
+    return f"{x:.1f}" if x < 10 else f"{x:,.0f}"
