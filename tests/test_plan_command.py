@@ -336,7 +336,14 @@ def test_a_probe_that_would_take_too_long_or_too_much_is_not_begun(
 def test_a_model_that_fits_nowhere_is_told_where_it_would(refused):
     words = refused("plan --preset gpt2-1.5b --gpu t4 --gpus 1 --tokens 1e9")
     assert "fits nowhere on 1 × t4: the thriftiest way, single with activation" in words
-    assert "a device for one row, and each has 16.1 GB. What could: --gpu " in words
+    assert "for one row, and each has 16.1 GB. What could: --gpu t4 --gpus 4; " in words
+    plan = answer(PlanOptions(preset="gpt2-1.5b", gpu="t4", gpus=4, tokens=1e9))
+    assert plan.chosen.fits
+
+
+def test_a_budget_of_nothing_is_not_told_to_train_on_less_than_a_text(refused):
+    words = refused("plan --preset gpt2-124m --gpu h100 --tokens 1e9 --budget 1e-9")
+    assert "--budget under a cent can't be met" in words and "--tokens" not in words
 
 
 def test_a_budget_that_can_t_be_met_says_what_could(refused):
@@ -345,7 +352,8 @@ def test_a_budget_that_can_t_be_met_says_what_could(refused):
     )
     assert "--budget $60 can't be met: about $" in words
     could = words.partition("What could: ")[2]
-    assert "--tokens 2" in could and "--preset gpt2-124m on them" in could
+    assert could.startswith("--tokens 2.4e9 on the same devices (few for this model)")
+    assert "or --preset gpt2-124m on them; or about 420 million parameters on" in could
     tokens = could.split()[1]
     again = PlanOptions(preset="gpt2-1.5b", gpu="h100", gpus=8, budget=60.0)
     assert answer(replace(again, tokens=float(tokens))).chosen.dollars.likely <= 60
@@ -355,10 +363,12 @@ def test_a_deadline_that_can_t_be_met_says_what_could(refused):
     words = refused("plan --preset gpt2-124m --gpu h100 --tokens 1e10 --deadline 1h")
     assert "--deadline 60 min can't be met: about " in words
     could = words.partition("What could: ")[2]
-    name, count = could.partition("--gpu ")[2].split()[0:3:2]
     told = PlanOptions(preset="gpt2-124m", tokens=1e10, deadline="1h")
-    plan = answer(replace(told, gpu=name, gpus=int(count)))
-    assert plan.chosen.seconds.likely <= 3600
+    others = [part.split()[0:3:2] for part in could.split("--gpu ")[1:]]
+    assert others[0] == ["h100", "8"] and len(others) == 3
+    for name, count in others:
+        plan = answer(replace(told, gpu=name, gpus=int(count)))
+        assert plan.chosen.seconds.likely <= 3600
 
 
 def test_both_limits_are_named_when_both_are_broken(refused):
@@ -391,29 +401,31 @@ def test_the_kind_of_a_task_is_read_from_its_words(task, kind):
         (
             dict(examples=200),
             PART,
-            "200 examples: a head on frozen layers, or adapters",
+            "200 examples are few: a head on frozen layers, or adapters",
         ),
         (dict(examples=3000), ALL, "3,000 examples are enough to move all weights"),
         (dict(examples=300, quality="best"), ALL, "300 examples are enough"),
-        (dict(examples=600, quality="quick"), PART, "600 examples: a head"),
-        (dict(examples=10**7), ALL, "a pretrained model would know more"),
+        (dict(examples=600, quality="quick"), PART, "600 examples are few: a head"),
+        (dict(examples=1), PROMPT, "1 example is too few"),
+        (dict(examples=10**7), ALL, "if there is one of your language and kind of te"),
         (
             dict(task="write poems", examples=5000, hardware="gpu"),
             PART,
-            "would be enough to move all weights, which gpu can't hold",
+            "would be enough to move all weights, which gpu (24 GB) can't hold",
         ),
         (dict(task="write poems", examples=5000, hardware="8xgpu"), ALL, "fits 8xgpu"),
         (
-            dict(task="write code", examples=10**7, hardware="8xgpu"),
+            dict(task="write code", examples=10**8, tokens=400, hardware="8xgpu"),
             SCRATCH,
-            "are 2.5 billion tokens, which feed 125 million parameters",
+            "are 40 billion tokens, enough for 2 billion parameters from scratch",
         ),
         (
             dict(task="a language model of law", examples=10**5),
             SCRATCH,
-            "which feed 1.25 million parameters (20 tokens each)",
+            "enough for 1.25 million parameters from scratch (20 tokens each)",
         ),
-        (dict(task="a language model of law", examples=20), PART, "would feed 250 p"),
+        (dict(task="write code", examples=10**7, hardware="8xgpu"), ALL, "enough to"),
+        (dict(task="a language model of law", examples=20), PART, "for 250 parameters"),
     ],
 )
 def test_the_technique_follows_the_figures_and_says_them(told, technique, reason):
@@ -438,8 +450,12 @@ def test_choose_prints_its_reasons_and_the_lesson(say):
     task = ("--task", "sort mails into 5 classes")
     code, out, _ = say("choose --examples 300 --hardware cpu", *task)
     assert code == 0
-    assert out.startswith("Fine-tune a part of a pretrained model, because:\n  - 300")
-    assert "Read: lesson 07 sentiment fine-tuning" in out
+    assert out.startswith(
+        "Task: sorting texts into classes\nTake: fine-tune a part of "
+    )
+    assert "\n\nBecause\n  - 300 examples are few" in out
+    assert "What would change it\n  - from 500 examples on" in out
+    assert "Read\n  lesson 07 sentiment fine-tuning" in out
     assert out.endswith("--out build/classifier --freeze 4\n")
     _, out, _ = say("choose --examples 300 --json", *task)
     assert json.loads(out)["technique"] == PART

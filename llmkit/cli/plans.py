@@ -28,15 +28,18 @@ def _own_shapes() -> dict[str, dict]:
 
 def choose(options: ChooseOptions) -> int:
     """Print which way to train suits a task, and why."""
+    from llmkit.planning.report import say
+
     choice = choosing.choose(options)
     if options.json:
         print(json.dumps(asdict(choice)))
         return 0
-    print(f"{choice.technique[0].upper()}{choice.technique[1:]}, because:")
+    print(f"Task: {choosing.ABOUT[choice.kind]}")
+    print(f"Take: {choice.technique}\n\nBecause")
     for reason in choice.reasons:
-        print(f"  - {reason}")
-    print(f"Read: {', '.join('lesson ' + lesson for lesson in choice.lessons)}")
-    print(f"Otherwise: {choice.instead}")
-    if choice.command:
-        print(f"\n{choice.command}")
+        say(reason, "  - ")
+    print("\nWhat would change it")
+    say(choice.instead, "  - ")
+    print(f"\nRead\n  {', '.join('lesson ' + lesson for lesson in choice.lessons)}")
+    print(f"\nBegin with\n  {choice.command}")
     return 0

@@ -23,6 +23,11 @@ KINDS = {
     "complet poem code dialog",
     "language": "language model pretrain domain corpus embed perplexity",
 }
+ABOUT = {
+    "classify": "sorting texts into classes",
+    "write": "writing texts",
+    "language": "a model of a kind of text",
+}
 # What stands beside the name: bytes for training on one device or all; FLOPs a second
 # that fine-tuning reaches.
 HARDWARE = {"cpu": (8e9, 5e10), "gpu": (24e9, 4e13), "8xgpu": (8 * 80e9, 2.5e15)}
@@ -31,10 +36,10 @@ FEW, SOME = 40, 500  # examples from which a part of a model moves safely, and a
 STATE = 16  # bytes of a parameter in training: weight, gradient, two averages
 LENGTH = 250  # tokens of an example, unless told
 PER_PARAMETER = 20  # tokens that a parameter needs from scratch: Hoffmann et al. 2022
-# Parameters that the text must feed before scratch is worth it: to write well takes
-# more than to be a model of some kind of text.
-WORTH = {"language": 1e6, "write": 100e6}
 BASE = {"classify": 110e6, "write": 1.5e9, "language": 124e6}  # models to begin from
+# Parameters that the text must be enough for before scratch is worth it: to write, as
+# many as a pretrained model has; to be a model of this very text, a small model's.
+WORTH = {"language": 1e6, "write": BASE["write"]}
 SMALL_BASE = 22.7e6  # to sort texts on a CPU: MiniLM, which lesson 07 begins from
 PROMPTED = 7e9  # few-shot prompting works from some billions on
 
@@ -89,8 +94,8 @@ def choose(options: ChooseOptions) -> Choice:
     """
     kind = kind_of(options.task)
     technique = _decide(kind, options)
-    reasons = [_about_examples(technique, kind, options), _about_scratch(options, kind)]
-    reasons.append(_about_hardware(technique, kind, options))
+    told = (technique, kind, options)
+    reasons = [_about_examples(*told), _about_scratch(*told), _about_hardware(*told)]
     lessons, command = _read(technique, kind, options)
     instead = _instead(technique, kind, options)
     return Choice(technique, kind, reasons, lessons, command, instead)
@@ -143,21 +148,23 @@ def _can_feed(options: ChooseOptions) -> float:
 
 
 def _about_examples(technique: str, kind: str, options: ChooseOptions) -> str:
-    n = f"{options.examples:,} examples"
+    n = f"{options.examples:,} example{'s' * (options.examples != 1)}"
+    are = "is" if options.examples == 1 else "are"
     if technique == PROMPT:
         return (
-            f"{n} are too few to move weights without learning them by heart (under "
+            f"{n} {are} too few to move weights without learning them by heart (under "
             f"{FEW} or so); a large model can take a few of them in its prompt"
         )
     if technique == PART and _is_enough(options):
         return (
-            f"{n} would be enough to move all weights, which {options.hardware} can't "
+            f"{n} would be enough to move all weights, which {_where(options)} can't "
             "hold while they move; of a part it can"
         )
     if technique == PART:
         return (
-            f"{n}: a head on frozen layers, or adapters, has few weights to fit and so "
-            f"overfits less; all of a model moves safely from about {SOME} on"
+            f"{n} {are} few: a head on frozen layers, or adapters, has few weights to "
+            "fit and so overfits less; all of a model moves safely from about "
+            f"{SOME} on"
         )
     if technique == ALL:
         return (
@@ -166,47 +173,53 @@ def _about_examples(technique: str, kind: str, options: ChooseOptions) -> str:
         )
     tokens = options.examples * options.tokens
     return (
-        f"{n} of {options.tokens} tokens are {say_count(tokens)} tokens, which feed "
-        f"{say_count(_can_feed(options))} parameters ({PER_PARAMETER} tokens each)"
+        f"{n} of {options.tokens} tokens are {say_count(tokens)} tokens, enough for "
+        f"{say_count(_can_feed(options))} parameters from scratch ({PER_PARAMETER} "
+        "tokens each)"
     )
 
 
-def _about_scratch(options: ChooseOptions, kind: str) -> str:
+def _about_scratch(technique: str, kind: str, options: ChooseOptions) -> str:
     fed, base = _can_feed(options), _base(kind, options)
-    if fed >= base:
+    if technique == SCRATCH or fed >= base:
         return (
-            "a pretrained model would know more of the world, if there is one of your "
-            "language and kind of text: compare"
+            f"a pretrained model has {say_count(base)} parameters and saw the texts of "
+            "others: if there is one of your language and kind of text, compare"
         )
     return (
-        f"from scratch your text would feed {say_count(fed)} parameters; a pretrained "
-        f"one has {say_count(base)}, fed by others"
+        f"from scratch, at {PER_PARAMETER} tokens a parameter, your text is enough for "
+        f"{say_count(fed)} parameters; a pretrained model has {say_count(base)}, "
+        "trained on much more"
     )
+
+
+def _where(options: ChooseOptions) -> str:
+    room = say_bytes(HARDWARE[options.hardware][0]).replace(".0 ", " ")
+    return f"{options.hardware} ({room})"
 
 
 def _about_hardware(technique: str, kind: str, options: ChooseOptions) -> str:
-    room, speed = HARDWARE[options.hardware]
-    where = f"{options.hardware} ({say_bytes(room)})"
+    (room, speed), where = HARDWARE[options.hardware], _where(options)
     if technique == PROMPT:
         held = 2 * PROMPTED
-        how = "fits" if held <= room else "does not fit"
+        how = "fits" if held <= room else "is too much for"
         return (
             f"nothing is trained; few-shot prompting works in models of some billions: "
             f"{say_count(PROMPTED)} parameters take {say_bytes(held)} in bf16, which "
-            f"{how} {where}; 4 bits a number take {say_bytes(PROMPTED / 2)}, or ask a "
-            "hosted one"
+            f"{how} {where}, and {say_bytes(PROMPTED / 2)} at 4 bits a number; or ask "
+            "a hosted model"
         )
     base, passes = _base(kind, options), 3
     if technique == SCRATCH:
         base, passes = min(base, _can_feed(options)), 1
     work = (2 if technique == PART else 6) * base * options.tokens * options.examples
-    held, frozen = STATE * base, ""
+    held, part = STATE * base, ""
     if technique == PART:
-        frozen = f"; frozen, they take {say_bytes(4 * base)}"
+        part = f"; a part of them, little more than {say_bytes(4 * base)}"
     fits = "fits" if held <= 0.8 * room else "is too much for"
     return (
-        f"training all {say_count(base)} parameters holds {say_bytes(held)} ({STATE} "
-        f"bytes each, and activations), which {fits} {where}{frozen}; about "
+        f"to train all {say_count(base)} parameters takes {say_bytes(held)} ({STATE} "
+        f"bytes each) and activations, which {fits} {where}{part}; about "
         f"{say_seconds(passes * work / speed)} for {passes} "
         f"{'pass' if passes == 1 else 'passes'} over the examples"
     )
@@ -219,7 +232,7 @@ def _read(technique: str, kind: str, options: ChooseOptions) -> tuple[list[str],
         command = "llmkit pretrain --corpus YOUR_TEXT --tokenizer bpe --out build/model"
         return ["04 text to batches", "06 next-token pretraining", *many], command
     if technique == PROMPT:
-        command = 'llmkit generate MODEL_FOLDER --prompt "EXAMPLES AND THE QUESTION"'
+        command = 'python: transformers.pipeline("text-generation", MODEL)(PROMPT)'
         return ["06 next-token pretraining"], command
     if kind != "classify":  # `llmkit finetune` sorts texts; here `fit` does it
         command = "python: fit(Decoder.from_hf(FOLDER_OR_ID), batches, config)"
@@ -233,14 +246,13 @@ def _instead(technique: str, kind: str, options: ChooseOptions) -> str:
     """Say what would change the answer."""
     if technique == PROMPT:
         need = int(FEW / QUALITY[options.quality])
-        return f"with {need:,} labelled examples: {PART}; label some and come back"
+        return f"from {need:,} examples on: {PART}; label some and come back"
     if technique == PART and _is_enough(options):
-        return (
-            f"on hardware with {say_bytes(STATE * _base(kind, options) / 0.8)}: {ALL}"
-        )
+        room = say_bytes(STATE * _base(kind, options) / 0.8)
+        return f"on hardware with {room}: {ALL}"
     if technique == PART:
         need = int(SOME / QUALITY[options.quality])
-        return f"with {need:,} examples, on hardware that holds it: {ALL}"
+        return f"from {need:,} examples on, where the hardware holds it: {ALL}"
     if technique == ALL:
-        return f"if it overfits, or must stay small beside others: {PART}"
+        return f"if it overfits, or many such models must be kept: {PART}"
     return f"if a pretrained model of this language exists: {ALL}"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from llmkit.planning.hardware import device, device_names
 from llmkit.planning.options import Option, Question, best, weigh_all
 from llmkit.planning.ranges import say_bytes, say_count, say_dollars, say_seconds
+from llmkit.planning.scaling import MODELS, best_for, optimal_tokens
 from llmkit.planning.sizes import MASKED, SHAPES, named_config, size_of
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)  # devices that are tried
@@ -67,14 +68,37 @@ def _could(question: Question, chosen: Option) -> list[str]:
         share = min(share, question.budget / chosen.dollars.likely)
     if question.deadline is not None:
         share = min(share, question.deadline / chosen.seconds.likely)
-    fewer = float(f"{0.97 * share * question.tokens:.1e}")
-    could = [f"--tokens {fewer:.1e} on the same devices"]
+    could, size = [], question.size
+    fewer = 0.97 * share * question.tokens
+    if fewer > 100 * size.context:
+        few = size.generates and fewer < optimal_tokens(size.parameters) / 4
+        mark = " (few for this model)" if few else ""
+        could.append(f"--tokens {_typed(fewer)} on the same devices{mark}")
     could += [f"--preset {name} on them" for name in _smaller(question)]
+    could += _best_spent(question, share)
     for name, n, option in _others(question, 2):
         price = f", {say_dollars(option.dollars.likely)}" if option.dollars else ""
         time = say_seconds(option.seconds.likely)
         could.append(f"--gpu {name} --gpus {n} (about {time}{price})")
     return could
+
+
+def _typed(tokens: float) -> str:
+    """Write a number of tokens as one types it: 2.4e9."""
+    return f"{tokens:.1e}".replace("e+0", "e").replace("e+", "e")
+
+
+def _best_spent(question: Question, share: float) -> Iterator[str]:
+    """Yield the model and tokens of the lowest loss that the limits' compute buys."""
+    if not question.size.generates:
+        return
+    N, D = best_for(share * question.size.flops * question.tokens)
+    if MODELS[0] / 10 <= N < question.size.parameters:
+        yield (
+            f"about {say_count(float(f'{N:.1e}'))} parameters on "
+            f"{say_count(float(f'{D:.1e}'))} tokens, the lowest loss that as much "
+            "compute buys"
+        )
 
 
 def _smaller(question: Question) -> Iterator[str]:
@@ -92,7 +116,10 @@ def _smaller(question: Question) -> Iterator[str]:
 
 
 def _others(question: Question, most: int) -> Iterator[tuple[str, int, Option]]:
-    """Yield devices, and how many, on which it would work: the cheapest first."""
+    """Yield devices, and how many, on which it would work.
+
+    First more of the same, then the cheapest.
+    """
     found = []
     for name in device_names():
         other = device(name)
@@ -102,10 +129,13 @@ def _others(question: Question, most: int) -> Iterator[tuple[str, int, Option]]:
             here = replace(question, device=other, gpus=n, measured=None)
             option = best(here, weigh_all(here, [here.chosen_precision]))
             if option and _keeps(here, option):
-                found.append((option.dollars.likely, name, n, option))
+                other_kind = name != question.device.name
+                found.append((other_kind, option.dollars.likely, name, n, option))
                 break  # more of them would cost more
-    found.sort(key=lambda entry: entry[:3])
-    for _, name, n, option in found[:most]:
+    found.sort(key=lambda entry: entry[:4])
+    if found and not found[0][0]:
+        most += 1
+    for *_, name, n, option in found[:most]:
         yield name, n, option
 
 

@@ -51,9 +51,11 @@ def say_seconds(seconds: float) -> str:
 def say_dollars(dollars: float) -> str:
     """Say an amount of money.
 
-    >>> say_dollars(0.034), say_dollars(12.345), say_dollars(123456)
-    ('$0.03', '$12', '$120,000')
+    >>> say_dollars(0.034), say_dollars(12.345), say_dollars(123456), say_dollars(1e-5)
+    ('$0.03', '$12', '$120,000', 'under a cent')
     """
+    if dollars < 0.005:
+        return "under a cent"
     return f"${dollars:.2f}" if dollars < 10 else f"${float(f'{dollars:.2g}'):,.0f}"
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import textwrap
+from collections.abc import Callable
 
 from llmkit.planning.memory import STRATEGIES
 from llmkit.planning.options import Option
@@ -20,8 +21,9 @@ NAMES += ("rows", "time", "cost")
 NOTE = (
     "Memory is that of one device, each part at its own fullest; peak: all together. "
     "Buffers: logits, copies in half precision, what devices send each other, what the "
-    "allocator holds back. Rows: texts that a device takes at once, of the most that "
-    "fit; no: not even one does."
+    "allocator holds back. Checkpoints: of activations, which are computed again "
+    "rather than kept. Rows: texts that a device takes at once, of the most that fit; "
+    "no: not even one does."
 )
 WHOLE = "fsdp2 adds up whole gradients, and cuts them after the last piece of a batch."
 
@@ -37,19 +39,19 @@ def show(plan: Plan) -> None:
     about = STRATEGIES[chosen.strategy].about
     print(f"\nTake {chosen.name}, in {chosen.precision} ({about})")
     for name, words in _answer(plan):
-        _say(words, f"  {name:<8}")
+        say(words, f"  {name:<8}")
     print("\nBecause")
     for reason in plan.why:
-        _say(reason, "  - ")
+        say(reason, "  - ")
     shown = [x for x in plan.options if x.precision == question.chosen_precision]
     print(f"\nEvery way in {question.chosen_precision}")
     _table(plan, shown)
     pieces = any(x.accumulation > 1 for x in shown if x.strategy == "fsdp2")
-    _say(f"{NOTE} {WHOLE}" if pieces else NOTE)
+    say(f"{NOTE} {WHOLE}" if pieces else NOTE)
     if plan.warnings:
         print("\nMind")
     for warning in plan.warnings:
-        _say(warning, "  - ")
+        say(warning, "  - ")
     print(f"\nRun\n  {plan.command}")
     if plan.accelerate != plan.command:
         print(f"or, the same without llmkit's launcher\n  {plan.accelerate}")
@@ -76,17 +78,21 @@ def _answer(plan: Plan) -> list[tuple[str, str]]:
     return found
 
 
-def _limited(found: Range, say, limit: float | None, name: str) -> str:
+def _limited(found: Range, how: Callable, limit: float | None, name: str) -> str:
     """Say a range, and whether a limit holds."""
-    words = found.show(say)
+    words = found.show(how)
     if limit is None:
         return words
     holds = "even at worst" if found.high <= limit else "likely"
-    return f"{words}, {holds} within {name} of {say(limit)}"
+    return f"{words}, {holds} within {name} of {how(limit)}"
 
 
-def _say(words: str, begin: str = "") -> None:
-    """Print a paragraph in lines that the terminal holds."""
+def say(words: str, begin: str = "") -> None:
+    """Print a paragraph in lines that the terminal holds.
+
+    >>> say("few", "  - ")
+      - few
+    """
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
     how = dict(break_long_words=False, break_on_hyphens=False)
     hang = " " * len(begin)

@@ -48,6 +48,21 @@ def optimal_tokens(N: float) -> float:
     return (b * B * N**a / (a * A)) ** (1 / b)
 
 
+def best_for(flops: float) -> tuple[float, float]:
+    """Return the parameters and tokens of the lowest loss for so much compute.
+
+    At 6 FLOPs a parameter and token, and as many tokens as suit the parameters.
+
+    >>> N, D = best_for(5.76e23)  # what Chinchilla's training took
+    >>> f"{N:.0e}", f"{D:.0e}"
+    ('7e+10', '1e+12')
+    """
+    a, b = BESIROGLU["alpha"], BESIROGLU["beta"]
+    # Tokens are c N^(a/b), and so the compute 6 c N^(1 + a/b).
+    N = (flops / (6 * optimal_tokens(1))) ** (1 / (1 + a / b))
+    return N, optimal_tokens(N)
+
+
 def expected_loss(parameters: int, tokens: float, scratch: bool = True) -> Loss | None:
     """Return the loss that a GPT of so many parameters should come to.
 

@@ -58,8 +58,8 @@ def _why_strategy(question: Question, options: list[Option], chosen: Option) -> 
         why = f"ddp fits too, and {chosen.strategy} is likely {gain:.0%} faster"
     else:
         why = (
-            f"with ddp one row takes {say_bytes(whole.memory.peak)} a device, and a "
-            f"{device.name} has {say_bytes(device.memory)}"
+            f"with ddp one row takes {say_bytes(whole.memory.peak)} a device, and each "
+            f"has {say_bytes(device.memory)}"
         )
     return (
         f"{chosen.strategy}: {why}; {STRATEGIES[chosen.strategy].about}, the state is "
