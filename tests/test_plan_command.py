@@ -9,7 +9,15 @@ import pytest
 
 from llmkit.cli import main
 from llmkit.finetuning import FinetuneOptions
-from llmkit.planning import Measured, PlanOptions, answer, asking, probe, size_of
+from llmkit.planning import (
+    STRATEGIES,
+    Measured,
+    PlanOptions,
+    answer,
+    asking,
+    probe,
+    size_of,
+)
 from llmkit.planning.choosing import (
     ALL,
     PART,
@@ -195,14 +203,51 @@ def test_tokens_are_those_that_suit_the_model_unless_told():
     assert plan.question.tokens == 3.1e9
 
 
-def test_more_than_one_machine_and_checkpointing_and_fp16_are_warned_of():
-    plan = answer(PlanOptions(preset="gpt2-1.5b", gpu="a100", gpus=32, tokens=1e10))
-    assert plan.command.startswith("llmkit launch two-nodes ")
-    assert any("32 devices are more than one machine" in x for x in plan.warnings)
+def test_two_machines_are_told_who_they_are(typed):
+    plan, _ = typed("--preset gpt2-124m --gpu h100 --gpus 16 --tokens 1e10")
+    where = " two-nodes --processes 16 --machine 0 --address ADDRESS -- pretrain "
+    assert plan["command"].startswith(f"llmkit launch{where}")
+    assert "16 devices are 2 machines of 8: give the command on each" in " ".join(
+        plan["warnings"]
+    )
+    assert "--num_machines 2 --machine_rank 0 --main_process_ip" in plan["accelerate"]
+
+
+def test_more_machines_need_a_launch_file_that_knows_them():
+    plan = answer(PlanOptions(preset="gpt2-124m", gpu="h100", gpus=32, tokens=1e11))
+    assert plan.chosen.strategy == "ddp"
+    assert plan.command.startswith("llmkit launch my-two-nodes.yaml --processes 32 ")
+    told = "llmkit/launch/two-nodes.yaml that says num_machines: 4"
+    assert any(told in x for x in plan.warnings)
+
+
+def test_sharded_engines_stay_sharded_on_many_machines():
+    shape = dict(layers=32, width=8192, tokens=1e10)
+    plan = answer(PlanOptions(gpu="a100", gpus=64, **shape))
+    base = STRATEGIES[plan.chosen.strategy].launch
+    assert base != "ddp" and plan.command.startswith(f"llmkit launch my-{base}.yaml ")
+    assert any(f"{base}.yaml that says num_machines: 8" in x for x in plan.warnings)
+
+
+def test_checkpointing_is_switched_on_in_a_launch_file_of_one_s_own():
     plan = answer(PlanOptions(preset="gpt2-1.5b", gpu="rtx4090", gpus=2, tokens=1e9))
     assert plan.chosen.name == "fsdp2 with activation checkpointing"
-    assert any("set fsdp_activation_checkpointing" in x for x in plan.warnings)
+    told = (
+        "make ready my-fsdp2.yaml, a copy of llmkit/launch/fsdp2.yaml that says fsdp_"
+    )
+    assert any(x.startswith(told) for x in plan.warnings)
+    assert plan.command.startswith("llmkit launch my-fsdp2.yaml --processes 2 -- pre")
+    assert "--config_file my-fsdp2.yaml --num_processes 2 -m" in plan.accelerate
     assert any(x.startswith("activation checkpointing: without") for x in plan.why)
+
+
+def test_checkpointing_on_one_device_is_for_a_script_of_one_s_own():
+    plan = answer(PlanOptions(preset="gpt2-1.5b", gpu="rtx5090", tokens=1e9))
+    assert plan.chosen.name == "single with activation checkpointing"
+    assert plan.command.endswith(" --mixed_precision bf16 your_training_script.py")
+
+
+def test_fp16_is_warned_of():
     plan = answer(PlanOptions(preset="gpt2-124m", gpu="t4", precision="fp16"))
     assert any("fp16 needs a loss scaler" in x for x in plan.warnings)
     assert plan.chosen.precision == "fp16"

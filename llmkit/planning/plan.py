@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from llmkit.planning.hardware import A_MACHINE
+from llmkit.planning.commands import commands
 from llmkit.planning.limits import check_limits, check_room
-from llmkit.planning.memory import STRATEGIES, Memory
-from llmkit.planning.options import Option, Question, best, by_llmkit, weigh_all
+from llmkit.planning.memory import Memory
+from llmkit.planning.options import Option, Question, best, weigh_all
 from llmkit.planning.ranges import Range
 from llmkit.planning.scaling import Loss, expected_loss
 from llmkit.planning.timing import TALK, traffic
@@ -94,48 +94,17 @@ def make_plan(question: Question, told: Sequence[str] = ()) -> Plan:
     size, loss = question.size, None
     if size.generates:
         loss = expected_loss(size.parameters, question.tokens, bool(told))
+    command, accelerate, first = commands(question, chosen, told)
     return Plan(
         question,
         options,
         chosen,
         loss,
         reasons(question, options, chosen, loss),
-        warnings(question, options, chosen, loss),
-        *_commands(question, chosen, told),
+        first + warnings(question, options, chosen, loss),
+        command,
+        accelerate,
     )
-
-
-def _commands(question: Question, chosen: Option, told) -> tuple[str, str]:
-    """Return the command with llmkit's launcher, and the same for accelerate's."""
-    launch = STRATEGIES[chosen.strategy].launch
-    if question.device.is_cpu:
-        launch = "cpu"
-    elif chosen.devices > A_MACHINE:
-        launch = "two-nodes"
-    config, many = f"--config_file llmkit/launch/{launch}.yaml", ""
-    if chosen.devices > 1:
-        config += f" --num_processes {chosen.devices}"
-        many = f" --processes {chosen.devices}"
-    if not (told and by_llmkit(chosen)):
-        mixed = chosen.precision.replace("fp32", "no")
-        config += f" --mixed_precision {mixed}"
-        return (f"accelerate launch {config} your_training_script.py",) * 2
-    run = _run(question, chosen, told)
-    raw = f"accelerate launch {config} -m llmkit {run}"
-    return f"llmkit launch {launch}{many} -- {run}", raw
-
-
-def _run(question: Question, chosen: Option, told) -> str:
-    rows = chosen.batch_tokens // question.size.context
-    if told[0].startswith("--model"):
-        return (
-            f"finetune --data YOUR_TEXTS --out build/run {' '.join(told)} --batch-size "
-            f"{rows}"
-        )
-    flags = [*told, f"--batch-size {rows}"]
-    flags.append(f"--accumulation {chosen.accumulation}")
-    flags += [f"--precision {chosen.precision}", f"--max-steps {chosen.steps}"]
-    return f"pretrain --corpus YOUR_TEXT --out build/run {' '.join(flags)}"
 
 
 def _hardware(question: Question) -> dict:

@@ -1,6 +1,5 @@
 """Why a plan is what it is, and what to mind, in words. Lesson 08."""
 
-from llmkit.planning.hardware import A_MACHINE
 from llmkit.planning.memory import STRATEGIES, Memory
 from llmkit.planning.options import MUCH, Option, Question
 from llmkit.planning.ranges import say_bytes, say_count, say_dollars, say_seconds
@@ -148,22 +147,13 @@ def warnings(
 
 
 def _about_launching(options: list[Option], chosen: Option) -> list[str]:
-    """Say what the command does not do by itself."""
+    """Say what the command does not do by itself, and what would be faster."""
     found = []
-    if chosen.devices > A_MACHINE:
+    if chosen.checkpointing and chosen.strategy != "fsdp2":
         found.append(
-            f"{chosen.devices} devices are more than one machine has: begin from "
-            "llmkit/launch/two-nodes.yaml, and set its number of machines"
+            "activation checkpointing: llmkit does none outside of fsdp2, so the "
+            "command is for a script of your own that does"
         )
-    if chosen.checkpointing:
-        how = (
-            "set fsdp_activation_checkpointing to true in a copy of "
-            "llmkit/launch/fsdp2.yaml"
-            if chosen.strategy == "fsdp2"
-            else "llmkit does none outside of fsdp2, so the command is for a script of "
-            "your own that does"
-        )
-        found.append(f"activation checkpointing: {how}")
     if chosen.precision == "fp16":
         found.append(
             "fp16 needs a loss scaler, which Accelerate has and llmkit pretrain does "
@@ -175,7 +165,8 @@ def _about_launching(options: list[Option], chosen: Option) -> list[str]:
         if other.fits and other.seconds.likely * MUCH < chosen.seconds.likely:
             found.append(
                 f"zero1 is likely faster ({say_seconds(other.seconds.likely)}), and "
-                "has no launch file: copy deepspeed-zero2.yaml, set zero_stage to 1"
+                "has no launch file: it is a copy of deepspeed-zero2.yaml that says "
+                "zero_stage: 1"
             )
     return found
 

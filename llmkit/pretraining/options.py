@@ -104,6 +104,7 @@ class PretrainOptions:
         rows = self.batch_size or preset.batch_size
         pieces = preset.training.get("accumulation", 1)
         pieces = max(1, pieces * rows // preset.batch_size)  # of as many rows as before
+        pieces = next(n for n in range(pieces, 0, -1) if rows % n == 0)
         training = {"accumulation": self.accumulation or pieces}
         return replace(
             preset,
