@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   llmkit pretrain --corpus my.txt --out build/mine --max-seconds 120
   llmkit pretrain --corpus python-docs --tokenizer bpe --vocab-size 2048 --out build/b
   llmkit pretrain --corpus python-docs --objective masked --tokenizer bpe --out build/m
+  llmkit pretrain --corpus my.txt --layers 2 --width 256 --context 128 --out build/own
   llmkit generate build/story-model --prompt "Once" --max-new-tokens 300 --seed 1
   llmkit fill build/m "Return the [MASK] of the list."
   llmkit finetune --data reviews --out build/reviews

@@ -26,9 +26,7 @@ class PretrainOptions:
     objective: str = "next-token"  # what to predict: next-token (GPT) or masked (BERT)
     tokenizer: str = "char"  # what a token is: char, word, or bpe (pieces of words)
     vocab_size: int | None = None  # tokens to learn for bpe (2048 unless told)
-    preset: str = (
-        "tiny"  # tiny (a laptop), small (a GPU), gpt2-124m (a wrong one lists all)
-    )
+    preset: str = "tiny"  # tiny, small, modern, gpt2-124m … (a wrong one lists all)
     layers: int | None = None  # blocks; this and what follows change the preset's
     width: int | None = None  # numbers that describe a token
     heads: int | None = None  # looks in each block (as wide each as in the preset)
