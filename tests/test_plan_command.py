@@ -259,6 +259,14 @@ def test_a_card_without_bf16_trains_in_fp32_and_is_told_of_fp16():
     assert any("t4 has no bf16; --precision fp16 is faster" in x for x in plan.why)
 
 
+@pytest.mark.parametrize("amx", [True, False])
+def test_a_cpu_with_amx_is_told_of_bf16(amx, monkeypatch):
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
+    why = " ".join(answer(PlanOptions(preset="gpt2-124m", tokens=1e6)).why)
+    assert ("this CPU has AMX, so that --precision bf16 is faster" in why) == amx
+    assert ("where one has AMX, --precision bf16 is" in why) != amx
+
+
 def test_few_and_many_tokens_are_remarked():
     few, many = (
         answer(PlanOptions(preset="gpt2-124m", gpu="h100", gpus=8, tokens=n)).why[-1]

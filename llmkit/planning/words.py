@@ -96,10 +96,17 @@ def _why_precision(question: Question, chosen: Option) -> str:
 
 
 def _no_half(question: Question) -> str:
+    import torch
+
     if question.device.best_precision != "fp32":
         return f"exact, and slower than {question.device.best_precision} would be"
     if "fp16" in question.device.flops:
         return f"{question.device.name} has no bf16; --precision fp16 is faster there"
+    if question.device.name == "cpu" and torch.cpu._is_amx_tile_supported():
+        return (
+            "this CPU has AMX, so that --precision bf16 is faster where layers are some"
+            " hundreds wide, and slower where they are narrow"
+        )
     return "bf16 is no faster on most CPUs; where one has AMX, --precision bf16 is"
 
 
