@@ -112,7 +112,9 @@ def memory(
     else:
         peak = stays + max(begin, gradients + end)
     comes_and_goes = gradients * (1 if accumulation == 1 else 2)
-    idle = _held_back(size, tokens, activations, comes_and_goes, place)
+    # Of what mixed precision halves, a float32 twin comes and goes.
+    made = activations if place == "gpu" else tokens * _kept(size, FP32, checkpointing)
+    idle = _held_back(size, tokens, made, comes_and_goes, place)
     libraries = CONTEXT + (COLLECTIVE if devices > 1 else 0) if place == "gpu" else 0
     buffers |= {"allocator": idle, "libraries": libraries}
     peak += idle + libraries
@@ -198,8 +200,9 @@ def _held_back(size, tokens: int, activations, gradients, place: str) -> float:
     """Return what the allocator keeps of memory that was freed, for the next time.
 
     On a CPU glibc gives back at once what is large; of the small pieces that come and
-    go in a step a third lies idle, by measure (benchmarks/plan_accuracy.py). torch's
-    allocator for GPUs rounds and splits: 5%, an assumption.
+    go in a step a third lies idle, by measure (benchmarks/plan_accuracy.py): about, as
+    two runs of one program differ by 5%. torch's allocator for GPUs rounds and splits:
+    5%, an assumption.
     """
     logits = 3 * FP32 * size.vocabulary * tokens * size.asked
     if place == "gpu":
