@@ -623,7 +623,7 @@ def test_a_llama_is_counted_and_planned(tmp_path):
     assert size.parameters == 2 * 500 * 64 + 3 * (attention + ff + 2 * 64) + 64
     plan = make_plan(Question(size, device("l4"), 1e6))
     assert plan.command == plan.accelerate
-    assert plan.command.endswith("gpu.yaml your_training_script.py")
+    assert plan.command.endswith(" --mixed_precision bf16 your_training_script.py")
 
 
 @pytest.mark.parametrize(

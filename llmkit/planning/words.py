@@ -104,8 +104,8 @@ def _no_half(question: Question) -> str:
         return f"{question.device.name} has no bf16; --precision fp16 is faster there"
     if question.device.name == "cpu" and torch.cpu._is_amx_tile_supported():
         return (
-            "this CPU has AMX, so that --precision bf16 is faster where layers are some"
-            " hundreds wide, and slower where they are narrow"
+            "this CPU has AMX, so that --precision bf16 can be faster where layers are "
+            "some hundreds wide, and slower where they are narrow"
         )
     return "bf16 is no faster on most CPUs; where one has AMX, --precision bf16 is"
 
