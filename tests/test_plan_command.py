@@ -148,6 +148,13 @@ def test_a_model_of_hugging_face_s_is_planned_by_its_config(say):
     assert set(flags) <= known
 
 
+def test_finetune_is_given_a_batch_that_fits_whole(say):
+    plan = json.loads(say("plan --hf minilm --tokens 1e10 --gpu t4 --json")[1])
+    best = plan["recommended"]
+    assert best["accumulation"] > 1
+    assert plan["command"].endswith(f" --batch-size {best['micro_batch']}")
+
+
 MODELS = [
     "--preset tiny",
     "--preset small --context 64",

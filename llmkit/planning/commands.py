@@ -86,9 +86,9 @@ def commands(
 
 def _work(question: Question, chosen: Option, told: Sequence[str]) -> str:
     rows, flags = chosen.batch_tokens // question.size.context, [*told]
-    flags.append(f"--batch-size {rows}")
-    if told[0].startswith("--model"):
+    if told[0].startswith("--model"):  # finetune cuts no batch into pieces
+        flags.append(f"--batch-size {rows // chosen.accumulation}")
         return f"finetune --data YOUR_TEXTS --out build/run {' '.join(flags)}"
-    flags.append(f"--accumulation {chosen.accumulation}")
+    flags.append(f"--batch-size {rows} --accumulation {chosen.accumulation}")
     flags += [f"--precision {chosen.precision}", f"--max-steps {chosen.steps}"]
     return f"pretrain --corpus YOUR_TEXT --out build/run {' '.join(flags)}"
