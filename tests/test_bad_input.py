@@ -66,6 +66,27 @@ MISTAKES = [
         "pretrain --out new --corpus good.txt --seed -1",
         "seed must be from 0 to .*: got -1",
     ),
+    *(
+        (f"pretrain --out new --corpus good.txt --{flag} {value}", words)
+        for flag, value, words in [
+            ("layers", "0", "--layers must be above 0: got 0"),
+            ("width", "-8", "--width must be above 0: got -8"),
+            ("heads", "0", "--heads must be above 0: got 0"),
+            ("heads", "3", "got --width 32 and --heads 3; choose --heads that divides"),
+            ("kv-heads", "3", "got --heads 4 and --kv-heads 3; choose --kv-heads th"),
+            ("width", "62 --heads 2", "--width 62 / --heads 2 = 31 is odd; choose it"),
+            ("ff", "0", "--ff must be above 0: got 0"),
+            ("context", "0", "--context must be above 0: got 0"),
+            ("context", "9999", "one batch needs 8 rows of 9999 tokens"),
+            ("batch-size", "0", "--batch-size must be above 0: got 0"),
+            ("batch-size", "9999", "one batch needs 9999 rows of 64 tokens"),
+            ("batch-size", "x", "--batch-size: .*INT .*'x'"),
+            ("accumulation", "0", "--accumulation must be above 0: got 0"),
+            ("accumulation", "9", "--accumulation 9 cuts .* its 8 rows: use 8 at most"),
+            ("precision", "fp16", "'fp16'; choose one of: auto, fp32, bf16"),
+            ("preset", "bert-110m", "next-token .it is one for --objective masked.;"),
+        ]
+    ),
     ("pretrain --out new --corpus good.txt --resume", "holds no run to go on with"),
     ("pretrain --out new --corpus good.txt --resume --overwrite", "choose one"),
     ("pretrain --out good.txt --corpus good.txt", "--out 'good.txt' is a file; give a"),

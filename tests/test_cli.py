@@ -421,3 +421,4 @@ def test_help_shows_how(command, capsys):
     name = command[0] if len(command) == 2 else ""
     assert "usage: llmkit" in out and f"examples:\n  llmkit {name}" in out
     assert all(word in out for word in COMMANDS) or name
+    assert "STR (default" not in " ".join(out.replace("│", "").split())  # unexplained

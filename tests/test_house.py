@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {room: set() for room in LEVEL_0} | {
     "transformer": {"attention", "positions", "pretrained"},
     "finetuning": {"training", "batches", "metrics", "corpus", "pretrained"},
     "generation": {"attention"},
-    "planning": {"transformer", "training"},
+    "planning": {"transformer", "training", "metrics", "pretrained"},
     "pretraining": {"corpus", "tokenizer", "batches", "metrics", "training"}
     | {"transformer", "planning", "generation"},
     "exercises": LEVEL_0 | LEVEL_1 | LEVEL_2,
@@ -39,7 +39,7 @@ MAY_IMPORT["__init__"] = set()
 # Who may use a heavy package, and whether its import must wait until it is needed.
 OWNERS = {
     "accelerate": {"training"},
-    "transformers": {"tokenizer", "transformer", "finetuning"},
+    "transformers": {"tokenizer", "transformer", "finetuning", "planning"},
     "sklearn": {"finetuning"},
     "matplotlib": {"figures"},
     "ipywidgets": {"figures", "exercises"},
@@ -49,7 +49,7 @@ LAZY |= {"sklearn", "jupytext", "nbformat", "IPython", "ftfy", "datasketch"}
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "matplotlib", "pandas")
 HEAVY += ("numpy", "rich", "IPython", "papermill")
 LIGHT_ROOMS = ("stories", "corpus", "tokenizer", "cli", "doctor", "course")
-LIGHT_ROOMS += ("pairs", "pretrained", "idfile")
+LIGHT_ROOMS += ("pairs", "pretrained", "idfile", "planning")
 LONGER = {"fit": 70}  # functions that may pass 40 lines
 
 

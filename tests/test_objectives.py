@@ -22,7 +22,7 @@ from llmkit.pretraining import (
 )
 from llmkit.pretraining.data import END, MASK
 from llmkit.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer
-from llmkit.transformer import Decoder, MaskedLM, load_model
+from llmkit.transformer import Decoder, MaskedLM, ModelConfig, load_model
 
 SIZE = 60_000  # characters of stories: some hundred documents
 BPE = dict(tokenizer="bpe", vocab_size=400)
@@ -177,7 +177,8 @@ def test_runs_of_another_kind_do_not_mix(changes, words, runs):
         ),
         (
             dict(objective="masked", preset="plain"),
-            "unknown preset 'plain' for --objective masked; choose one of: tiny, small",
+            "unknown preset 'plain' for --objective masked .it is one for --objective "
+            "next-token.; choose one of: tiny, small, bert-110m",
         ),
         (dict(vocab_size=256), "--vocab-size is 256: expected at least 257"),
         (
@@ -196,8 +197,13 @@ def test_what_can_not_be_is_refused_in_words(changes, words, tmp_path):
 @pytest.mark.parametrize("name", MASKED_PRESETS)
 def test_masked_prediction_has_recipes_of_its_own(name, tmp_path):
     wanted = options(tmp_path, preset=name, objective="masked", max_steps=None)
-    assert wanted.recipe is MASKED_PRESETS[name]
-    assert wanted.training().steps == MASKED_PRESETS[name].training["steps"]
+    preset = MASKED_PRESETS[name]
+    assert wanted.training().steps == preset.training["steps"]
+    assert wanted.shape(300) == ModelConfig(300, **preset.model)
+    assert (wanted.recipe.batch_size, wanted.recipe.share) == (
+        preset.batch_size,
+        preset.share,
+    )
 
 
 def test_a_text_goes_on_letter_by_whole_letter(runs, capsys):

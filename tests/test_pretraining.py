@@ -188,6 +188,13 @@ def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(cop
         (dict(resume=True, seed=5), "was started with seed 0, not 5; use the same"),
         (dict(resume=True, tokenizer="word"), "with tokenizer 'char', not 'word'"),
         (dict(resume=True, preset="small"), "with preset 'tiny', not 'small'"),
+        (dict(resume=True, layers=2), "was started with layers 1, not 2; use the same"),
+        (dict(resume=True, width=64), "was started with width 32, not 64"),
+        (dict(resume=True, heads=2), "was started with heads 4, not 2"),
+        (dict(resume=True, kv_heads=1), "was started with kv_heads 0, not 1"),
+        (dict(resume=True, ff=99), "was started with ff 256, not 99"),
+        (dict(resume=True, context=32), "was started with context 64, not 32"),
+        (dict(resume=True, batch_size=4), "was started with batch_size 8, not 4"),
         (dict(resume=True, corpus="README.md"), "was started with text_sha256 '"),
         (dict(resume=True, out=Path("nowhere")), "holds no run to go on with; leave"),
         (dict(out=Path("README.md")), "--out 'README.md' is a file; give a folder"),
@@ -206,6 +213,43 @@ def test_a_damaged_record_of_a_run_is_refused_in_words(content, copy):
         ValueError, match="run.json' is damaged; begin again with --over"
     ):
         Pretraining(options(copy, "whole", resume=True))
+
+
+def test_a_run_may_go_on_in_smaller_pieces_and_in_another_precision(copy):
+    wanted = options(copy, "whole", resume=True, max_steps=9)
+    assert finished(replace(wanted, accumulation=4, precision="fp32"))["steps"] == 9
+
+
+def test_a_record_from_before_there_were_flags_of_shape_is_taken(copy):
+    path = copy / "whole" / "run.json"
+    record = json.loads(path.read_text())
+    for name in ("layers", "width", "heads", "kv_heads", "ff", "context", "batch_size"):
+        del record[name]
+    path.write_text(json.dumps(record))
+    assert finished(options(copy, "whole", resume=True, max_steps=9))["steps"] == 9
+
+
+def test_flags_change_the_shape_and_the_batch_and_the_rest_follows(folder):
+    told = options(folder, "unused", layers=3, width=64, context=32, batch_size=6)
+    run = Pretraining(replace(told, accumulation=3, precision="fp32"))
+    shape, before = run.model.config, PRESETS["tiny"].model
+    assert (shape.n_layers, shape.d_model, shape.context) == (3, 64, 32)
+    # heads as wide as before, and the inside of a block as many times the width
+    assert shape.d_head == before["d_model"] // before["n_heads"]
+    assert shape.d_inner == before["d_ff"] * 64 // before["d_model"]
+    assert run.batches[0][0].shape == (6, 32)
+    assert (run.training.accumulation, run.training.precision) == (3, "fp32")
+    told = replace(told, heads=2, kv_heads=1, ff=50)
+    shape = told.shape(65)
+    assert (shape.n_heads, shape.kv_heads, shape.d_inner) == (2, 1, 50)
+
+
+def test_a_smaller_batch_keeps_pieces_of_as_many_rows(folder):
+    told = options(folder, "unused", preset="gpt2-124m")
+    rows = told.recipe.batch_size // told.recipe.training["accumulation"]
+    fewer = replace(told, batch_size=4 * rows)
+    assert fewer.training().accumulation == 4
+    assert replace(told, batch_size=1).training().accumulation == 1
 
 
 @pytest.mark.parametrize("name", PRESETS)

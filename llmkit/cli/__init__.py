@@ -18,11 +18,17 @@ EXAMPLES = """examples:
   llmkit pretrain --corpus my.txt --out build/mine --max-seconds 120
   llmkit pretrain --corpus python-docs --tokenizer bpe --vocab-size 2048 --out build/b
   llmkit pretrain --corpus python-docs --objective masked --tokenizer bpe --out build/m
+  llmkit pretrain --corpus my.txt --layers 2 --width 256 --context 128 --out build/own
   llmkit generate build/story-model --prompt "Once" --max-new-tokens 300 --seed 1
   llmkit fill build/m "Return the [MASK] of the list."
   llmkit finetune --data reviews --out build/reviews
   llmkit finetune --data my.csv --text review --label stars --epochs 2 --out build/mine
   llmkit classify build/reviews "I have had worse evenings." "Never again."
+  llmkit plan --preset gpt2-124m --tokens 10e9 --gpu h100 --gpus 8 --budget 500
+  llmkit plan --layers 12 --width 768 --tokens 3e9 --gpu rtx4090 --deadline 3d
+  llmkit plan --hf minilm --tokens 1e7 --gpu t4
+  llmkit plan --preset tiny --tokens 1e6 --calibrate
+  llmkit choose --task "sort mails into 5 classes" --examples 300 --hardware cpu
   llmkit progress --lesson 01
   llmkit notebooks --only 01
 """
@@ -50,6 +56,18 @@ def _finetune():
 
 def _classify():
     return models.ClassifyOptions, models.classify
+
+
+def _plan():
+    from llmkit.cli import plans
+
+    return plans.PlanOptions, plans.plan
+
+
+def _choose():
+    from llmkit.cli import plans
+
+    return plans.ChooseOptions, plans.choose
 
 
 def _course():
@@ -84,6 +102,8 @@ COMMANDS: dict[str, tuple[str, Callable]] = {
     "fill": ("fill in the [MASK]s of a text with a masked model", _fill),
     "finetune": ("teach a pretrained BERT to sort texts into classes", _finetune),
     "classify": ("sort texts with a model that finetune made", _classify),
+    "plan": ("say what a run takes, and which technique to choose", _plan),
+    "choose": ("choose a way to train, in words", _choose),
     "progress": ("show which exercises are done", _progress),
     "notebooks": ("build the notebooks from their sources", _notebooks),
 }

@@ -5,17 +5,26 @@ import json
 import shutil
 from pathlib import Path
 
+from llmkit.planning.shapes import FIELDS
 from llmkit.pretraining.options import PretrainOptions
 from llmkit.training import find_checkpoints
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "run.json")
+# What a run may go on with otherwise than it began: where the text lies, and how a
+# batch is computed. What is learned from stays the same.
+MAY_CHANGE = ("corpus", "size", "accumulation", "precision")
+LATER = (*FIELDS, "batch_size")  # not in the record of an older run: the preset's
 
 
 def identity(options: PretrainOptions, text: str) -> dict:
     """Return what says which run this is."""
-    kept = ("corpus", "size", "objective", "tokenizer", "preset", "seed")
+    kept = ("corpus", "size", "objective", "tokenizer", "preset", "seed", "precision")
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     told = {name: getattr(options, name) for name in kept}
+    shape, recipe = options.shape(1), options.recipe
+    told |= {name: getattr(shape, field) for name, field in FIELDS.items()}
+    told |= {"batch_size": recipe.batch_size}
+    told |= {"accumulation": recipe.training["accumulation"]}
     return told | {"vocab_size": options.vocabulary, "text_sha256": digest}
 
 
@@ -29,10 +38,11 @@ def check_same_run(out: Path, identity: dict) -> None:
             "--overwrite, or choose another --out"
         ) from None
     for name, now in identity.items():
-        if name not in ("corpus", "size") and before.get(name) != now:
+        first = before.get(name, now if name in LATER else None)
+        if name not in MAY_CHANGE and first != now:
             raise ValueError(
-                f"--resume: {str(out)!r} was started with {name} {before.get(name)!r}, "
-                f"not {now!r}; use the same, or another --out"
+                f"--resume: {str(out)!r} was started with {name} {first!r}, not "
+                f"{now!r}; use the same, or another --out"
             )
 
 

@@ -1,15 +1,20 @@
 """What a run can be told, and what is refused before any work is done."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from llmkit.planning.shapes import FIELDS, check_above_zero, configure, reshape
 from llmkit.pretraining.presets import MASKED_PRESETS, PRESETS, Preset
 from llmkit.training import TrainingConfig
+from llmkit.transformer import ModelConfig
 
 OBJECTIVES = {"next-token": PRESETS, "masked": MASKED_PRESETS}
 TOKENIZERS = ("char", "word", "bpe")
+PRECISIONS = ("auto", "fp32", "bf16")
 VOCABULARY = 2048  # tokens of a BPE vocabulary, unless told
+ABOVE_ZERO = ("size", "max_steps", "max_seconds", "target_loss", "vocab_size")
+ABOVE_ZERO += ("batch_size", "accumulation", *FIELDS)
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,16 @@ class PretrainOptions:
     objective: str = "next-token"  # what to predict: next-token (GPT) or masked (BERT)
     tokenizer: str = "char"  # what a token is: char, word, or bpe (pieces of words)
     vocab_size: int | None = None  # tokens to learn for bpe (2048 unless told)
-    preset: str = "tiny"  # tiny (a laptop), plain (no look back) or small (a GPU)
+    preset: str = "tiny"  # tiny, small, modern, gpt2-124m … (a wrong one lists all)
+    layers: int | None = None  # blocks; this and what follows change the preset's
+    width: int | None = None  # numbers that describe a token
+    heads: int | None = None  # looks in each block (as wide each as in the preset)
+    kv_heads: int | None = None  # keys and values that heads share (all their own)
+    ff: int | None = None  # width inside each block (as many times the width)
+    context: int | None = None  # tokens that the model looks at
+    batch_size: int | None = None  # rows a step, of all processes together
+    accumulation: int | None = None  # pieces that a batch is cut into, to save memory
+    precision: str = "auto"  # fp32, bf16, or auto: the best that the device has
     size: int | None = None  # characters of text to use, at most
     max_steps: int | None = None  # end after this many updates of the weights
     max_seconds: float | None = None  # end after this much training
@@ -34,11 +48,8 @@ class PretrainOptions:
         self._check_name("objective", OBJECTIVES)
         self._check_name("tokenizer", TOKENIZERS)
         self._check_name("preset", OBJECTIVES[self.objective])
-        for name in ("size", "max_steps", "max_seconds", "target_loss", "vocab_size"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be above 0: got {value}")
+        self._check_name("precision", PRECISIONS)
+        check_above_zero(self, *ABOVE_ZERO)
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be from 0 to 2**32 - 1: got {self.seed}")
         if self.overwrite and self.resume:
@@ -47,14 +58,26 @@ class PretrainOptions:
                 "choose one"
             )
         self._check_tokens()
+        self.shape(VOCABULARY)  # refused now, not after the text was read
+        rows, pieces = self.recipe.batch_size, self.recipe.training["accumulation"]
+        if pieces > rows:
+            raise ValueError(
+                f"--accumulation {pieces} cuts a batch into more pieces than its "
+                f"{rows} rows: use {rows} at most, or a larger --batch-size"
+            )
 
     def _check_name(self, name: str, known: Iterable[str]) -> None:
-        if getattr(self, name) not in known:
-            goes_with = f" for --objective {self.objective}" * (name == "preset")
-            raise ValueError(
-                f"unknown {name} {getattr(self, name)!r}{goes_with}; "
-                f"choose one of: {', '.join(known)}"
-            )
+        told = getattr(self, name)
+        if told in known:
+            return
+        goes_with = ""
+        if name == "preset":
+            goes_with = f" for --objective {self.objective}"
+            others = [x for x, presets in OBJECTIVES.items() if told in presets]
+            goes_with += f" (it is one for --objective {others[0]})" if others else ""
+        raise ValueError(
+            f"unknown {name} {told!r}{goes_with}; choose one of: {', '.join(known)}"
+        )
 
     def _check_tokens(self) -> None:
         """Refuse what only a learned vocabulary can do."""
@@ -74,8 +97,26 @@ class PretrainOptions:
 
     @property
     def recipe(self) -> Preset:
-        """Return the preset for this run's objective."""
-        return OBJECTIVES[self.objective][self.preset]
+        """Return the preset for this run's objective, changed as told."""
+        preset = OBJECTIVES[self.objective][self.preset]
+        rows = self.batch_size or preset.batch_size
+        pieces = preset.training.get("accumulation", 1)
+        pieces = max(1, pieces * rows // preset.batch_size)  # of as many rows as before
+        pieces = next(n for n in range(pieces, 0, -1) if rows % n == 0)
+        training = {"accumulation": self.accumulation or pieces}
+        return replace(
+            preset,
+            model=reshape(preset.model, self),
+            training=preset.training | training | {"precision": self.precision},
+            batch_size=rows,
+        )
+
+    def shape(self, vocab_size: int) -> ModelConfig:
+        """Return the model's shape, once the tokenizer has its vocabulary.
+
+        Raises: ValueError where its numbers do not fit each other.
+        """
+        return configure(vocab_size, self.recipe.model)
 
     @property
     def vocabulary(self) -> int | None:

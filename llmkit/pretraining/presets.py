@@ -1,6 +1,9 @@
 """Models and recipes that have a name."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from llmkit.planning import named_config, optimal_tokens
+from llmkit.transformer import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,34 @@ _QUICK = dict(optimizer="muon", muon_rate=0.03, learning_rate=0.02, decay=0.8, c
 _SMALL = dict(context=256, n_layers=6, n_heads=6, d_model=384, **_FAST)
 _LONGER = dict(optimizer="muon", muon_rate=0.02, learning_rate=0.003, clip=1.0)
 _ONE = dict(d_ff=256, look_back=3)  # one thin layer, told of the last three tokens
+_BATCH = 512  # rows of 1,024: the half million tokens of GPT-3's smaller models
+
+
+def _fields(config: ModelConfig) -> dict:
+    """Return a shape's fields but for the vocabulary, which is the tokenizer's."""
+    fields = asdict(config)
+    del fields["vocab_size"]
+    return fields
+
+
+def _large(parameters: float, rate: float, pieces: int) -> dict:
+    """Return a recipe of Brown et al. 2020, table 2.1, for as many tokens as suit.
+
+    pieces: of a batch, so that one fits the memory of a large GPU.
+    """
+    steps = round(optimal_tokens(parameters) / (_BATCH * 1024))
+    how = dict(learning_rate=rate, weight_decay=0.1, betas=(0.9, 0.95), clip=1.0)
+    return dict(steps=steps, accumulation=pieces, **how)
+
+
+# Learning rates are those of GPT-3's models of about the same size. None of these five
+# has been trained here: `llmkit plan --preset NAME` says what that takes.
+_NAMED = {
+    "gpt2-124m": _large(124e6, 6e-4, pieces=32),
+    "gpt2-355m": _large(355e6, 3e-4, pieces=32),
+    "gpt2-774m": _large(774e6, 2.5e-4, pieces=64),
+    "gpt2-1.5b": _large(1558e6, 2e-4, pieces=64),
+}
 PRESETS = {  # for next-token prediction
     "tiny": Preset(
         "0.2 million weights that are told of the last three tokens: the fastest",
@@ -41,6 +72,15 @@ PRESETS = {  # for next-token prediction
         dict(steps=2000, evaluate_every=200, **_LONGER),
         batch_size=64,
     ),
+    "modern": Preset(
+        "as large as GPT-2, built as models are today: where shapes of your own begin",
+        _fields(ModelConfig.preset("modern")),
+        _NAMED["gpt2-124m"],
+        batch_size=_BATCH,
+    ),
+} | {
+    name: Preset("GPT-2, for large GPUs", _fields(named_config(name)), how, _BATCH)
+    for name, how in _NAMED.items()
 }
 MASKED_PRESETS = {  # for masked prediction, which looks at both sides anyway
     "tiny": Preset(
@@ -55,5 +95,13 @@ MASKED_PRESETS = {  # for masked prediction, which looks at both sides anyway
         _SMALL,
         dict(steps=4000, evaluate_every=400, **_LONGER),
         batch_size=64,
+    ),
+    "bert-110m": Preset(
+        "BERT-base, for large GPUs",
+        _fields(named_config("bert-110m")),
+        # Devlin et al. 2019, appendix A.2
+        dict(steps=1_000_000, accumulation=8, warmup=0.01, decay=0.99)
+        | dict(learning_rate=1e-4, weight_decay=0.01, betas=(0.9, 0.999)),
+        batch_size=256,
     ),
 }

@@ -15,7 +15,7 @@ from llmkit.pretraining.data import deal, read
 from llmkit.pretraining.folder import check_folder, check_same_run, clear, identity
 from llmkit.pretraining.options import PretrainOptions
 from llmkit.training import Step, fit
-from llmkit.transformer import Decoder, MaskedLM, ModelConfig, save_model
+from llmkit.transformer import Decoder, MaskedLM, save_model
 
 
 @dataclass
@@ -39,8 +39,7 @@ class Pretraining:
             check_same_run(Path(options.out), self.identity)
         self.data = read(options, text.documents)
         self.tokenizer = self.data.tokenizer
-        V = self.tokenizer.vocab_size
-        shape = ModelConfig(vocab_size=V, **options.recipe.model)
+        shape = options.shape(self.tokenizer.vocab_size)
         self.batches, self.evaluation = deal(options, self.data, shape)
         torch.manual_seed(options.seed)
         self.model = (MaskedLM if self._masked else Decoder)(shape)

@@ -1,0 +1,197 @@
+"""How large a model of Hugging Face's is, by its config.json alone. Lesson 08.
+
+No weight is downloaded and no code of a repository is run. What backward needs is not
+known from a formula here: forward runs once on torch's fake tensors, which have shapes
+and no numbers, and what it would save is added up.
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmkit.planning.sizes import FP32, HALF, ModelSize, count
+from llmkit.pretrained import minilm_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CAUSAL = ("ForCausalLM", "LMHeadModel")  # how classes that predict what comes end
+LENGTH = 64  # tokens of the shorter of two texts that forward runs on
+
+
+def size_of_hf(source: str, context: int | None = None) -> ModelSize:
+    """Measure a model by its config.
+
+    source: a folder with a config.json, "minilm", or a hub id. context: tokens of a
+    text, as many as the model can read unless told. Dropout is left out.
+
+    Raises: ValueError if there is no such config, transformers knows no such model, or
+    it is one that this plan can't count.
+
+    >>> size_of_hf("minilm").layers
+    6
+    """
+    config = _config(source)
+    most = _first(config, "max_position_embeddings", "n_positions", "max_seq_len")
+    if context and most and context > most:
+        raise ValueError(
+            f"--context {context}: {source!r} reads {most} tokens at most; choose fewer"
+        )
+    context = context or min(most or 1024, 4096)
+    model = _on_meta(config)
+    names = [name for name, _ in model.named_parameters()]
+    if config.is_encoder_decoder or any(".experts." in name for name in names):
+        what = "an encoder and a decoder" if config.is_encoder_decoder else "experts"
+        raise ValueError(
+            f"{source!r} is made of {what}, and this plan counts models that every "
+            "token goes through whole; choose another, or --layers and --width"
+        )
+    return _measure(str(source), config, model, context)
+
+
+def _measure(name: str, config, model: "nn.Module", context: int) -> ModelSize:
+    from torch import nn
+
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m)]
+    blocks = max(stacks, key=lambda m: sum(p.numel() for p in m.parameters()))
+    counted, head = count(model, blocks[0]), model.get_output_embeddings()
+    table = model.get_input_embeddings().weight
+    tied = head is not None and head.weight is table
+    looked_up = sum(
+        m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding)
+    )
+    matrices = counted["matrices"] - looked_up + (table.numel() if tied else 0)
+    kind = type(model).__name__
+    sees = 0.5 if kind.endswith(CAUSAL) else 1.0
+    looks = len(blocks) * 4 * config.hidden_size * context * sees
+    try:
+        kept = {b: _kept(config, b) / len(blocks) for b in (FP32, HALF)}
+    except Exception as error:  # a forward that asks for numbers, or for other inputs
+        raise ValueError(
+            f"{name!r} is a {kind}, which can't be followed without real numbers "
+            f"({type(error).__name__}); give its shape by --layers and --width"
+        ) from error
+    wide = [max(p.shape) for p in blocks[0].parameters() if p.ndim > 1]
+    return ModelSize(
+        name=name,
+        kind=kind,
+        **counted,
+        table=table.numel(),
+        tied=tied,
+        layers=len(blocks),
+        width=config.hidden_size,
+        widest=max(wide),
+        vocabulary=config.vocab_size,
+        context=context,
+        flops=3 * (2 * matrices + looks),
+        kept=kept,
+        outside=dict.fromkeys(kept, 0.0),
+        asked=0.0 if head is None else 1.0,
+    )
+
+
+def _on_meta(config) -> "nn.Module":
+    import torch
+
+    with torch.device("meta"):
+        return _build(config)
+
+
+def _build(config) -> "nn.Module":
+    """Build the model that the config names, with its head where it has one."""
+    import transformers
+
+    named = (config.architectures or [""])[0]
+    auto = transformers.AutoModel
+    if named.endswith(CAUSAL):
+        auto = transformers.AutoModelForCausalLM
+    elif named.endswith("ForMaskedLM"):
+        auto = transformers.AutoModelForMaskedLM
+    return auto.from_config(config, trust_remote_code=False)
+
+
+def _kept(config, number: int) -> float:
+    """Return the bytes of a token that forward saves, all blocks together.
+
+    From two lengths, so that what does not grow with the text drops out.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    mixed = torch.autocast("cpu", torch.bfloat16) if number < FP32 else nullcontext()
+    with FakeTensorMode(), mixed:
+        model = _build(config).eval()
+        own = {_key(x) for x in (*model.parameters(), *model.buffers())}
+        sums = [_saved(model, own, length) for length in (LENGTH, 2 * LENGTH)]
+    return (sums[1] - sums[0]) / LENGTH
+
+
+def _saved(model: "nn.Module", own: set, length: int) -> int:
+    import torch
+
+    kept = {}
+
+    def keep(tensor):
+        if _key(tensor) not in own:
+            kept[_key(tensor)] = tensor.untyped_storage()  # alive, so that keys differ
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = model(input_ids=torch.zeros(1, length, dtype=torch.long))
+    total = sum(storage.nbytes() for storage in kept.values())
+    del result
+    return total
+
+
+def _key(tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _first(config, *names: str) -> int | None:
+    found = (getattr(config, name, None) for name in names)
+    return next((x for x in found if isinstance(x, int) and 0 < x < 10**9), None)
+
+
+def _config(source: str):
+    """Read the config of a folder, or of a hub's repository."""
+    from transformers import AutoConfig
+
+    folder = minilm_folder() if source == "minilm" else Path(source).expanduser()
+    if folder is None or not folder.is_dir():
+        folder = _download(source)
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"--hf {source!r} holds no config.json: give a folder that save_pretrained "
+            "wrote, or a hub id"
+        )
+    try:
+        return AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # of many kinds
+        raise ValueError(
+            f"--hf {source!r}: transformers can't read its config.json "
+            f"({str(error).strip().splitlines()[0]}); code that a repository brings "
+            "along is never run"
+        ) from error
+
+
+def _download(source: str) -> Path:
+    """Fetch config.json alone; without a network, say so at once."""
+    from huggingface_hub import constants, hf_hub_download, model_info
+
+    offline = constants.HF_HUB_OFFLINE
+    try:
+        if not offline:  # one question of our own: a download would try for a minute
+            model_info(source, timeout=5)
+    except Exception:  # of whatever library it speaks HTTP with
+        offline = True
+    try:
+        file = hf_hub_download(source, "config.json", local_files_only=offline)
+    except Exception as error:
+        raise ValueError(
+            f"--hf {source!r}: there is no such folder, and no config of that name was "
+            "downloaded before or can be now; 'minilm' needs no network, nor do "
+            "--preset and --layers"
+        ) from error
+    return Path(file).parent
