@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from llmkit.finetuning.recipe import Recipe
 from llmkit.finetuning.reporting import DataReport, report
 from llmkit.finetuning.train import FineStep, train
 from llmkit.finetuning.use import predict
+from llmkit.training import alone_in, is_main, wait_for_all
 
 FILES = ("config.json", "model.safetensors", "run.json")
 
@@ -74,22 +76,35 @@ class Finetuning:
         With `average`, one run after another is made from the same beginning, with
         other orders of the texts, and the mean of their weights is kept.
         """
+        told = self.options
+        with alone_in(told.out):
+            if is_main():  # the others train along and write nothing
+                _check_folder(told)  # again: a run may have ended there meanwhile
+            yield from self._runs()
+            if is_main():
+                self.classifier.save(told.out)
+                identity = {
+                    k: str(v) if isinstance(v, Path) else v
+                    for k, v in asdict(told).items()
+                }
+                identity = json.dumps(identity, indent=1) + "\n"
+                (told.out / "run.json").write_text(identity)
+            wait_for_all()  # the folder is whole before any process goes
+
+    def _runs(self) -> Iterator[FineStep]:
+        """Make each run, write its steps down, and average the classifiers."""
         told, states = self.options, []
-        told.out.mkdir(parents=True, exist_ok=True)
-        with open(told.out / "metrics.jsonl", "w", buffering=1) as log:
+        file = told.out / "metrics.jsonl"
+        with open(file, "w", buffering=1) if is_main() else nullcontext() as log:
             for k in range(told.average):
                 self.classifier = self._begin() if k else self.classifier
                 for step in self._train(k):
-                    log.write(json.dumps({"run": k, **asdict(step)}) + "\n")
+                    if log:
+                        log.write(json.dumps({"run": k, **asdict(step)}) + "\n")
                     yield step
                 states.append(self.classifier.state_dict())
         if len(states) > 1:
             self.classifier.load_state_dict(average(states))
-        self.classifier.save(told.out)
-        identity = {
-            k: str(v) if isinstance(v, Path) else v for k, v in asdict(told).items()
-        }
-        (told.out / "run.json").write_text(json.dumps(identity, indent=1) + "\n")
 
     def _begin(self) -> Classifier:
         """Load the pretrained model anew, with a head that always begins alike."""

@@ -26,6 +26,7 @@ class PretrainOptions:
     max_steps: int | None = None  # end after this many updates of the weights
     max_seconds: float | None = None  # end after this much training
     target_loss: float | None = None  # end once the validation loss is this low
+    save_every: float | None = None  # seconds between checkpoints (60 unless told)
     seed: int = 0  # weights, order of the data, and the text of stories
     overwrite: bool = False  # throw away the run that --out holds
     resume: bool = False  # go on with the run that --out holds
@@ -34,7 +35,8 @@ class PretrainOptions:
         self._check_name("objective", OBJECTIVES)
         self._check_name("tokenizer", TOKENIZERS)
         self._check_name("preset", OBJECTIVES[self.objective])
-        for name in ("size", "max_steps", "max_seconds", "target_loss", "vocab_size"):
+        numbers = ("size", "max_steps", "max_seconds", "target_loss", "vocab_size")
+        for name in (*numbers, "save_every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 flag = name.replace("_", "-")
@@ -89,5 +91,7 @@ class PretrainOptions:
             recipe |= dict(seconds=self.max_seconds, steps=0)
         if self.max_steps:
             recipe |= dict(steps=self.max_steps)
+        if self.save_every:
+            recipe |= dict(save_every=self.save_every)
         recipe["target_loss"] = self.target_loss or 0.0
         return TrainingConfig(**recipe)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,9 +11,18 @@ from llmkit import corpus
 from llmkit.metrics import bits_per_byte
 from llmkit.planning import Cost, estimate_cost
 from llmkit.pretraining.data import deal, read
-from llmkit.pretraining.folder import check_folder, check_same_run, clear, identity
+from llmkit.pretraining.folder import (
+    LOG,
+    check_folder,
+    check_same_run,
+    clear,
+    identity,
+    keep_log_before,
+    replace_text,
+    write_line,
+)
 from llmkit.pretraining.options import PretrainOptions
-from llmkit.training import Step, fit
+from llmkit.training import Step, alone_in, fit, is_main, wait_for_all
 from llmkit.transformer import Decoder, MaskedLM, ModelConfig, save_model
 
 
@@ -65,11 +73,30 @@ class Pretraining:
         Raises: KeyboardInterrupt after Ctrl-C, with a checkpoint kept.
         """
         out = Path(self.options.out)
-        out.mkdir(parents=True, exist_ok=True)
+        with alone_in(out):
+            if is_main():  # the others train along and write nothing
+                self._open(out)
+            wait_for_all()
+            yield from self._train(out)
+            if is_main():
+                save_model(self.model, out)
+            wait_for_all()  # the folder is whole before any process goes
+        if self.last is None:
+            raise ValueError(
+                f"nothing left to do: the run in {str(out)!r} has reached its end, and "
+                "its model is there; give a larger --max-steps or --max-seconds"
+            )
+
+    def _open(self, out: Path) -> None:
+        """Make the folder this run's."""
+        check_folder(self.options)  # again: a run may have ended there meanwhile
         if self.options.overwrite:
             clear(out)
-        (out / "run.json").write_text(json.dumps(self.identity, indent=1) + "\n")
+        replace_text(out / "run.json", json.dumps(self.identity, indent=1) + "\n")
         self.tokenizer.save(out)
+
+    def _train(self, out: Path) -> Iterator[Step]:
+        """Yield each step, and write it down."""
         run = fit(
             self.model,
             self.batches,
@@ -77,19 +104,22 @@ class Pretraining:
             self.evaluation,
             resume=self.options.resume,
         )
-        with closing(run), open(out / "metrics.jsonl", "a", buffering=1) as log:
+        log = None
+        try:
             for step in run:
+                if log is None and is_main():
+                    keep_log_before(step.number, out)
+                    log = open(out / LOG, "a", buffering=1)  # noqa: SIM115
                 self.last = step
                 if step.val_loss is not None:
                     self.val_loss = step.val_loss
-                log.write(json.dumps(asdict(step)) + "\n")
+                if log:
+                    write_line(log, asdict(step))
                 yield step
-        save_model(self.model, out)
-        if self.last is None:
-            raise ValueError(
-                f"nothing left to do: the run in {str(out)!r} has reached its end, and "
-                "its model is there; give a larger --max-steps or --max-seconds"
-            )
+        finally:
+            run.close()
+            if log:
+                log.close()
 
     def result(self) -> dict:
         """Return the figures of the finished run, ready for JSON.

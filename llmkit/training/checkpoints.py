@@ -11,7 +11,6 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -28,17 +27,18 @@ def save_checkpoint(
     """
     final = Path(folder) / f"step-{step:08d}"
     draft = Path(folder) / f"draft-{step:08d}"
-    shutil.rmtree(draft, ignore_errors=True)
+    for old in Path(folder).glob("draft-*"):  # what a killed run left
+        shutil.rmtree(old, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
         _save_tensors(model.state_dict(), draft / "model.safetensors")
         tensors = _flatten(model, optimizers)
-        tensors["random"] = torch.get_rng_state()
         _save_tensors(tensors, draft / "optimizer.safetensors")
         sums = {f.name: _checksum(f) for f in sorted(draft.glob("*.safetensors"))}
         kinds = _kinds(optimizers)
         state = {"step": step, "optimizers": kinds, "checksums": sums, **numbers}
         (draft / "state.json").write_text(json.dumps(state, indent=1))
+        _flush(draft / "state.json")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(draft, final)
     except (OSError, SafetensorError) as error:
@@ -87,7 +87,6 @@ def load_latest(folder: Path, model: nn.Module, optimizers: list) -> tuple[dict,
                 f"{path.name} is of another model ({what}): go on with the same shape "
                 "and text, or start anew"
             ) from None
-        torch.set_rng_state(tensors.pop("random").cpu())
         _unflatten(model, optimizers, tensors)
         return state, wrong
     return {}, wrong
@@ -140,6 +139,11 @@ def _save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
     once = {t.data_ptr(): name for name, t in reversed(tensors.items())}
     chosen = {n: t for n, t in tensors.items() if t.numel() and once[t.data_ptr()] == n}
     save_file({n: t.contiguous().cpu() for n, t in chosen.items()}, file)
+    _flush(file)
+
+
+def _flush(file: Path) -> None:
+    """Have a file on the disk itself before anything is said of it."""
     with open(file, "rb") as handle:
         os.fsync(handle.fileno())
 
