@@ -10,6 +10,7 @@ from itertools import dropwhile, takewhile
 import tyro
 
 from llmkit.cli import models
+from llmkit.cli.watching import note_mistake
 
 EXAMPLES = """examples:
   llmkit doctor
@@ -23,6 +24,8 @@ EXAMPLES = """examples:
   llmkit finetune --data reviews --out build/reviews
   llmkit finetune --data my.csv --text review --label stars --epochs 2 --out build/mine
   llmkit classify build/reviews "I have had worse evenings." "Never again."
+  llmkit launch cpu --processes 2 -- pretrain --corpus stories --out build/two
+  llmkit launch ddp --max-restarts 3 -- pretrain --corpus my.txt --out build/mine
   llmkit progress --lesson 01
   llmkit notebooks --only 01
 """
@@ -50,6 +53,12 @@ def _finetune():
 
 def _classify():
     return models.ClassifyOptions, models.classify
+
+
+def _launch():
+    from llmkit.cli import launching
+
+    return launching.LaunchOptions, launching.run
 
 
 def _course():
@@ -84,6 +93,7 @@ COMMANDS: dict[str, tuple[str, Callable]] = {
     "fill": ("fill in the [MASK]s of a text with a masked model", _fill),
     "finetune": ("teach a pretrained BERT to sort texts into classes", _finetune),
     "classify": ("sort texts with a model that finetune made", _classify),
+    "launch": ("train with pretrain or finetune on many processes or GPUs", _launch),
     "progress": ("show which exercises are done", _progress),
     "notebooks": ("build the notebooks from their sources", _notebooks),
 }
@@ -103,11 +113,27 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail("llmkit", f"unknown command {name!r}; one of: {_names()}")
     try:
         kind, run = COMMANDS[name][1]()
+        if name == "launch":
+            return _launched(kind, run, rest)
         return run(_parse(name, kind, rest))
+    except ConnectionError as error:  # another process died, which a restart may mend
+        print(f"llmkit {name}: error: {error}", file=sys.stderr)
+        return 1
     except (ValueError, OSError) as error:
         return _fail(f"llmkit {name}", str(error))
     except KeyboardInterrupt:
         return 130
+
+
+def _launched(kind: type, run: Callable, arguments: list[str]) -> int:
+    """Launch the command that stands behind --, which has flags of its own."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    options = _parse("launch", kind, arguments[:cut])
+
+    def parse(name: str, flags: list[str]):
+        return _parse(name, COMMANDS[name][1]()[0], flags)
+
+    return run(options, arguments[cut + 1 :], parse)
 
 
 def _parse(name: str, kind: type, arguments: list[str]):
@@ -159,5 +185,6 @@ def _names() -> str:
 
 
 def _fail(who: str, message: str) -> int:
-    print(f"{who}: error: {' '.join(message.split())}", file=sys.stderr)
+    if note_mistake(message):
+        print(f"{who}: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
