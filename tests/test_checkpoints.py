@@ -212,6 +212,7 @@ def test_a_stop_in_the_middle_of_writing_leaves_the_last_good_one(
     [
         (dict(d_model=8), {}, "step-00000003 is of another model .*size mismatch"),
         (dict(n_layers=3), {}, "step-00000003 is of another model .*Missing key"),
+        (dict(n_layers=1), {}, "step-00000003 is of another model .*Unexpected key"),
         (
             {},
             dict(optimizer="muon"),

@@ -82,7 +82,7 @@ def look() -> dict:
 def draw() -> dict:
     """Train some steps, and note what chance decides in them."""
     drawn, model = [], small_model()
-    first = [float(weight.sum()) for weight in model.parameters()]
+    first = [float(weight.detach().sum()) for weight in model.parameters()]
 
     def noting(*arguments):
         drawn.append(torch.rand(4).tolist())

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from llmkit.batches import NextTokenBatches, evaluation_batches
 from llmkit.training import checkpoints, find_checkpoints, loop, objective, optimizers
-from llmkit.training.checkpoints import save_checkpoint
+from llmkit.training.checkpoints import save_checkpoint, write_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -111,7 +111,7 @@ MOMENTS = {
         checkpoints.shutil, "rmtree", half_removed(5)
     ),
     "after the last step, before it is saved": lambda: (
-        loop, "save_checkpoint", at(STEPS, save_checkpoint)
+        loop, "write_checkpoint", at(STEPS, write_checkpoint)
     ),
 }  # fmt: skip
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from llmkit.metrics import IGNORE
 from llmkit.training.checkpoints import (
     find_checkpoints,
+    gather,
     load_latest,
-    save_checkpoint,
+    write_checkpoint,
 )
 from llmkit.training.objective import (
     Objective,
@@ -30,10 +31,10 @@ from llmkit.training.objective import (
     share_out,
 )
 from llmkit.training.optimizers import make_optimizers
+from llmkit.training.precision import mixed_precision
 from llmkit.training.processes import Interrupts, agree, naming_a_loss, start
 from llmkit.training.schedule import TrainingConfig, progress, rate
-
-WIDE = 256  # numbers a token from which bfloat16 pays on a CPU with AMX
+from llmkit.training.sharding import is_sharded, local
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,6 @@ class Step:
     progress: float  # share of training done
     val_loss: float | None = None  # nats a token, where this step evaluated
     note: str = ""  # what the reader should know, such as a damaged checkpoint
-
-
-def best_precision(model: nn.Module | None = None) -> str:
-    """Return the mixed precision that pays on this device: "bf16" or "no".
-
-    bfloat16 is fast on GPUs from Ampere on, and on CPUs with AMX where the model's
-    layers are wide (narrow ones spend more on converting than they save); elsewhere it
-    is emulated, and slower than float32. Measured in benchmarks/RESULTS.md.
-    """
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "no"
-    layers = [m for m in (model or nn.Module()).modules() if isinstance(m, nn.Linear)]
-    widest = max((min(m.weight.shape) for m in layers), default=WIDE)
-    return "bf16" if torch.cpu._is_amx_tile_supported() and widest >= WIDE else "no"
 
 
 def fit(
@@ -99,27 +86,26 @@ def fit(
     >>> losses[-1] < losses[0]
     True
     """
-    accelerator = start(_precision(config, model))
+    accelerator = start(mixed_precision(config, model))
     objective = objective or plain_loss
     optimizers = make_optimizers(model, config, rate_of)
     _check_rows(accelerator, batches, config)
-    state, notes = {}, []
-    if resume and config.out:
-        state, notes = load_latest(config.out, model, optimizers)
-    model, *optimizers = accelerator.prepare(model, *optimizers)
+    model, *optimizers = _prepare(accelerator, model, optimizers, config)
+    parts = _bare(accelerator, model, optimizers)
+    state, note = _resumed(accelerator, model, parts, config, resume)
     number, tokens = state.get("step", 0), state.get("tokens", 0)
     seconds, saved_at, val_loss = state.get("seconds", 0.0), time.monotonic(), None
-    note = _note(accelerator, number, notes, state)
 
     def save() -> None:
-        if not all(bool(p.isfinite().all()) for p in model.parameters()):
+        if not _is_finite(accelerator, model):
             raise _diverged("a weight is no number any more", number, config)
-        if config.out and accelerator.is_main_process:
-            numbers = {"tokens": tokens, "seconds": seconds, "val_loss": val_loss}
-            numbers["processes"] = accelerator.num_processes
-            plain = [getattr(o, "optimizer", o) for o in optimizers]
-            whole = accelerator.unwrap_model(model)
-            save_checkpoint(config.out, number, whole, plain, numbers, config.keep)
+        numbers = {"tokens": tokens, "seconds": seconds, "val_loss": val_loss}
+        numbers["processes"] = accelerator.num_processes
+        main = accelerator.is_main_process
+        if config.out and (main or is_sharded(model)):  # all give what they have
+            found = gather(*parts)
+            if main:
+                write_checkpoint(config.out, number, found, numbers, config.keep)
 
     saved, whole = number, True  # whole: no step is half done
     interrupts = Interrupts(accelerator.num_processes > 1)
@@ -135,13 +121,14 @@ def fit(
                 if not math.isfinite(loss):
                     raise _diverged(f"the loss is {loss}", number + 1, config)
                 told = time.perf_counter() - began, interrupts.caught
-                took, interrupts.agreed = agree(accelerator, *told)
+                told += (time.monotonic() - saved_at,)
+                took, interrupts.agreed, unsaved = agree(accelerator, *told)
                 seconds, number, tokens = seconds + took, number + 1, tokens + count
                 whole, done = True, progress(config, number, seconds)
                 val_loss = None
                 if evaluation is not None and _due(config, number, done):
                     val_loss = evaluate(model, evaluation, accelerator)
-                if time.monotonic() - saved_at > config.save_every:
+                if unsaved > config.save_every:
                     save()
                     saved, saved_at = number, time.monotonic()
             yield Step(number, loss, share, tokens, seconds, done, val_loss, note)
@@ -158,15 +145,44 @@ def fit(
         raise
     finally:  # the model goes back as it came, or the next `fit` would pass it over
         interrupts.close()
-        bare = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-        vars(bare).pop("_is_accelerate_prepared", None)
+        _release(accelerator, model)
 
 
-def _precision(config: TrainingConfig, model: nn.Module) -> str:
-    """Return accelerate's name of the precision that is asked for."""
-    if config.precision == "auto":
-        return best_precision(model)
-    return {"fp32": "no", "bf16": "bf16"}[config.precision]
+def _prepare(accelerator, model: nn.Module, optimizers: list, config) -> tuple:
+    """Hand model and optimizers to accelerate."""
+    if config.compile:
+        model.compile()  # in place: its weights keep their names
+    return accelerator.prepare(model, *optimizers)
+
+
+def _bare(accelerator, model, optimizers: list) -> tuple[nn.Module, list]:
+    """Take off what accelerate wrapped around model and optimizers."""
+    plain = [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers]
+    return accelerator.unwrap_model(model), plain
+
+
+def _resumed(accelerator, model, parts, config, resume) -> tuple[dict, str]:
+    """Load the latest checkpoint, if that is wanted; return what to say of it, too."""
+    try:
+        wanted = resume and config.out
+        state, notes = load_latest(config.out, *parts) if wanted else ({}, [])
+        return state, _note(accelerator, notes, state)
+    except BaseException:
+        _release(accelerator, model)
+        raise
+
+
+def _is_finite(accelerator, model: nn.Module) -> bool:
+    """Tell whether all weights are numbers, those of other processes too."""
+    fine = all(bool(local(p).isfinite().all()) for p in model.parameters())
+    return not any(agree(accelerator, not fine)) if is_sharded(model) else fine
+
+
+def _release(accelerator, model: nn.Module) -> None:
+    """Forget that accelerate prepared a model."""
+    bare = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    vars(bare).pop("_is_accelerate_prepared", None)
+    bare._compiled_call_impl = None
 
 
 def _check_rows(accelerator, batches: Sequence, config: TrainingConfig) -> None:
@@ -182,16 +198,17 @@ def _check_rows(accelerator, batches: Sequence, config: TrainingConfig) -> None:
         )
 
 
-def _note(accelerator, number: int, notes: list, state: dict) -> str:
+def _note(accelerator, notes: list, state: dict) -> str:
     """Return what is to be said of how a run goes on.
 
     Raises: ValueError if processes would go on from different steps.
     """
+    number = state.get("step", 0)
     latest, earliest = agree(accelerator, number, -number)
     if latest != -earliest:
         raise ValueError(
-            f"one process would go on from step {-earliest:.0f} and another from step "
-            f"{latest:.0f}: --out must lie on a disk that all of them see"
+            f"one process would go on from step {int(-earliest)} and another from step "
+            f"{int(latest)}: --out must lie on a disk that all of them see"
         )
     notes = [f"{what}: went on from step {number}" for what in notes]
     before, now = state.get("processes", 1), accelerator.num_processes
