@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -165,6 +166,10 @@ REFUSED = [
     (
         "cpu --processes 2 -- finetune --data good.txt --out out --batch-size 15",
         "a batch of 15 rows does not divide among 2 processes: .* one of 1, 3, 5, 15",
+    ),
+    (
+        "fsdp2 -- finetune --data good.txt --out out",
+        "'fsdp2' cuts the model, and finetune needs it whole in every process: .*ddp",
     ),
     (
         f"two-nodes --processes 3 {PRETRAIN}",
@@ -380,13 +385,10 @@ def test_a_restart_goes_on_from_the_last_checkpoint_and_ends_alike(first, here):
 def test_two_machines_train_as_one_process_does(alone, here):
     """Play both machines here, each with one process, on the CPU."""
     config = yaml.safe_load((FILES / "two-nodes.yaml").read_text())
-    from accelerate.utils import get_free_port
-
-    config |= {
-        "use_cpu": True,
-        "num_processes": 2,
-        "main_process_port": get_free_port(),
-    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config |= {"use_cpu": True, "num_processes": 2, "main_process_port": port}
     (here / "both.yaml").write_text(yaml.safe_dump(config))
     line = ["both.yaml", "--address", "127.0.0.1", "--machine"]
     both = [

@@ -70,8 +70,7 @@ def run(options: LaunchOptions, command: list[str], parse: Callable) -> int:
     file, config = read(options.name)
     work = _work(command, parse)
     processes = options.processes or config["num_processes"]
-    machines = config.get("num_machines", 1)
-    _check_shares(options, processes, machines, work)
+    _check_shares(options, config, processes, work)
     if not options.dry_run:
         check_machine(options, config, processes)
     environment = {}
@@ -161,8 +160,9 @@ def _work(command: list[str], parse: Callable) -> Work:
     return Work(name, tuple(flags), parse(name, flags))
 
 
-def _check_shares(options, processes: int, machines: int, work: Work) -> None:
-    """Refuse processes among which machines, or a batch, do not divide."""
+def _check_shares(options, config: dict, processes: int, work: Work) -> None:
+    """Refuse processes among which machines, the work or a batch do not divide."""
+    machines = config.get("num_machines", 1)
     if processes % machines:
         raise ValueError(
             f"{processes} processes do not divide among {machines} machines: use a "
@@ -172,6 +172,11 @@ def _check_shares(options, processes: int, machines: int, work: Work) -> None:
         raise ValueError(
             f"--machine is {options.machine} and the launch file has {machines}: "
             f"expected 0 to {machines - 1}"
+        )
+    if work.name == "finetune" and config["distributed_type"] in SHARDED:
+        raise ValueError(
+            f"launch file {options.name!r} cuts the model, and finetune needs it whole "
+            "in every process: a BERT fits on one GPU, so use gpu or ddp"
         )
     told, pieces = work.options, processes
     if work.name == "pretrain":

@@ -19,7 +19,7 @@ from llmkit.finetuning.recipe import Recipe
 from llmkit.finetuning.reporting import DataReport, report
 from llmkit.finetuning.train import FineStep, train
 from llmkit.finetuning.use import predict
-from llmkit.training import alone_in, is_main, wait_for_all
+from llmkit.training import alone_in, chosen_tracker, is_main, track, wait_for_all
 
 FILES = ("config.json", "model.safetensors", "run.json")
 
@@ -35,6 +35,7 @@ class FinetuneOptions(Recipe):
     test: str | None = None  # what is judged at the very end
     text: str | None = None  # column of the texts, where it can't be guessed
     label: str | None = None  # column of the labels, likewise
+    track: str = "auto"  # curves: tensorboard (auto: where installed), wandb or none
     bad_rows: Literal["refuse", "skip"] = "refuse"  # rows without a text or a label
     overwrite: bool = False  # throw away what --out holds
 
@@ -51,6 +52,7 @@ class Finetuning:
 
     def __post_init__(self):
         told = self.options
+        chosen_tracker(told.track)
         _check_folder(told)
         self.splits: Splits = load_splits(
             told.data,
@@ -98,7 +100,7 @@ class Finetuning:
         with open(file, "w", buffering=1) if is_main() else nullcontext() as log:
             for k in range(told.average):
                 self.classifier = self._begin() if k else self.classifier
-                for step in self._train(k):
+                for step in track(self._train(k), told.out, told.track, asdict(told)):
                     if log:
                         log.write(json.dumps({"run": k, **asdict(step)}) + "\n")
                     yield step

@@ -62,6 +62,7 @@ def clear(out: Path) -> None:
     """Throw an old run away; whatever else lies in the folder stays."""
     for path in [*find_checkpoints(out), *out.glob("draft-*")]:
         shutil.rmtree(path)
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
     for name in (*MODEL_FILES, LOG):
         (out / name).unlink(missing_ok=True)
 

@@ -27,6 +27,8 @@ class PretrainOptions:
     max_seconds: float | None = None  # end after this much training
     target_loss: float | None = None  # end once the validation loss is this low
     save_every: float | None = None  # seconds between checkpoints (60 unless told)
+    compile: bool = False  # fuse the model's parts first: takes a while, pays on a GPU
+    track: str = "auto"  # curves: tensorboard (auto: where installed), wandb or none
     seed: int = 0  # weights, order of the data, and the text of stories
     overwrite: bool = False  # throw away the run that --out holds
     resume: bool = False  # go on with the run that --out holds
@@ -87,6 +89,7 @@ class PretrainOptions:
     def training(self) -> TrainingConfig:
         """Return the preset's recipe with this run's end."""
         recipe = dict(self.recipe.training, seed=self.seed, out=self.out)
+        recipe |= dict(compile=self.compile)
         if self.max_seconds:
             recipe |= dict(seconds=self.max_seconds, steps=0)
         if self.max_steps:

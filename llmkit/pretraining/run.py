@@ -22,7 +22,16 @@ from llmkit.pretraining.folder import (
     write_line,
 )
 from llmkit.pretraining.options import PretrainOptions
-from llmkit.training import Step, alone_in, fit, is_main, wait_for_all
+from llmkit.training import (
+    Step,
+    alone_in,
+    chosen_tracker,
+    fit,
+    is_main,
+    joined,
+    track,
+    wait_for_all,
+)
 from llmkit.transformer import Decoder, MaskedLM, ModelConfig, save_model
 
 
@@ -40,6 +49,7 @@ class Pretraining:
 
     def __post_init__(self):
         options = self.options
+        chosen_tracker(options.track)
         check_folder(options)
         text = corpus.load(options.corpus, size=options.size, seed=options.seed)
         self.identity = identity(options, text.text)
@@ -51,7 +61,7 @@ class Pretraining:
         shape = ModelConfig(vocab_size=V, **options.recipe.model)
         self.batches, self.evaluation = deal(options, self.data, shape)
         torch.manual_seed(options.seed)
-        self.model = (MaskedLM if self._masked else Decoder)(shape)
+        self.model = self._kind(shape)
         self.training = options.training()
 
     @property
@@ -59,13 +69,15 @@ class Pretraining:
         return self.options.objective == "masked"
 
     @property
+    def _kind(self) -> type[Decoder] | type[MaskedLM]:
+        return MaskedLM if self._masked else Decoder
+
+    @property
     def cost(self) -> Cost:
         """Say what the run will take, before it starts."""
         share = self.batches.masking.share if self._masked else 1.0
         rows = self.batches.batch_size
-        return estimate_cost(
-            self.model.config, self.training, rows, type(self.model), share
-        )
+        return estimate_cost(self.model.config, self.training, rows, self._kind, share)
 
     def steps(self) -> Iterator[Step]:
         """Train, yielding each step; leave the model in the folder at the end.
@@ -78,8 +90,9 @@ class Pretraining:
                 self._open(out)
             wait_for_all()
             yield from self._train(out)
+            model = joined(self.model, lambda: self._kind(self.model.config))
             if is_main():
-                save_model(self.model, out)
+                save_model(model, out)
             wait_for_all()  # the folder is whole before any process goes
         if self.last is None:
             raise ValueError(
@@ -104,6 +117,7 @@ class Pretraining:
             self.evaluation,
             resume=self.options.resume,
         )
+        run = track(run, out, self.options.track, self.identity)
         log = None
         try:
             for step in run:
