@@ -1,5 +1,6 @@
 """Check `llmkit launch`: what it prints, refuses, passes on, ends and begins again."""
 
+import csv
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from helpers import ROOT, finish, start
+from helpers import ROOT, finish, save_tiny, start
 from safetensors.torch import load_file
 
 from llmkit.cli import launching, main
@@ -401,3 +402,59 @@ def test_two_machines_train_as_one_process_does(alone, here):
     theirs = weights(alone)
     ours = weights(here / "out")
     assert max(float((w - theirs[n]).abs().max()) for n, w in ours.items()) < 1e-4
+
+
+SENTENCES = [
+    (f"the {thing} was {so} {word} {end}", word)
+    for thing in ("film", "book", "plot")
+    for so in ("so", "very", "not")
+    for word in ("good", "bad")
+    for end in (".", "!")
+][:33]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize("cures", [(), ("--adversarial", 0.1, "--smoothing", 0.1)])
+def test_two_processes_fine_tune_as_one_does(cures, here):
+    """The last of each epoch's batches has one text: one process has none of it."""
+    with open("train.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *SENTENCES])
+    tiny = save_tiny(here / "tiny")
+    flags = ["--data", "train.csv", "--validation", "train.csv", "--model", tiny]
+    flags += ["--epochs", 2, "--batch-size", 4, *cures]
+    results = []
+    for processes in (1, 2):
+        line = ["cpu", "--processes", processes, "--", "finetune", *flags]
+        out = here / str(processes)
+        code, text, err = finish(launch_for_real(*line, "--out", out, cwd=here))
+        assert code == 0, err
+        results.append(json.loads(text.splitlines()[-1]))
+        assert len((out / "metrics.jsonl").read_text().splitlines()) == 2 * 9
+    ours, theirs = weights(here / "2"), weights(here / "1")
+    # Softmax does not feel a key's bias: its gradient is rounding, which AdamW turns
+    # into whole steps.
+    felt = [name for name in theirs if not name.endswith("key.bias")]
+    assert max(float((ours[n] - theirs[n]).abs().max()) for n in felt) < 1e-5
+    assert results[0]["accuracy"] == results[1]["accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_second_run_in_the_same_folder_is_refused_in_one_line(here):
+    flags = ("--max-steps", 100_000, "--overwrite")
+    first = start("-m", "llmkit", *pretrain(here / "out", *flags)[1:], cwd=here)
+    wait_for_steps(first, here / "out", 3)
+    before = (here / "out" / "run.json").read_bytes()
+    for more in ((), ("--resume",)):
+        line = pretrain(here / "out", *(more or flags), "--max-steps", 5)[1:]
+        code, _, err = finish(start("-m", "llmkit", *line, cwd=here))
+        assert code == 2 and err.count("\n") == 1
+        assert "llmkit pretrain: error: another run is at work in" in err
+        assert "wait for it, stop it, or choose another --out" in err
+    assert first.poll() is None  # the first goes on
+    assert (here / "out" / "run.json").read_bytes() == before
+    first.kill()
+    first.communicate()
+    line = pretrain(here / "out", "--max-steps", 5, "--overwrite")[1:]
+    assert finish(start("-m", "llmkit", *line, cwd=here))[0] == 0

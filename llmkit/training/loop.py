@@ -186,11 +186,11 @@ def _release(accelerator, model: nn.Module) -> None:
 
 
 def _check_rows(accelerator, batches: Sequence, config: TrainingConfig) -> None:
-    """Refuse batches that leave processes without work; the last may be short."""
+    """Refuse batches that leave processes without work; one an epoch may be short."""
     processes, accumulation = accelerator.num_processes, config.accumulation
     if processes * accumulation == 1:
         return
-    rows = len(batches[0][1])
+    rows = max(len(batches[i][1]) for i in range(min(2, len(batches))))
     if rows < processes * accumulation:
         raise ValueError(
             f"a batch of {rows} rows can't be shared among {processes} processes × "
