@@ -9,6 +9,7 @@ each of them runs.
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from helpers import ROOT, UnevenBatches, finish, random_ids, small_model, start,
 from safetensors.torch import load_file, save_file
 
 from llmkit.batches import evaluation_batches
-from llmkit.training import TrainingConfig, fit, processes
+from llmkit.metrics import IGNORE
+from llmkit.training import TrainingConfig, fit, plain_loss, processes
 from llmkit.training.checkpoints import gather
 from llmkit.training.sharding import is_sharded, local
 
@@ -161,8 +163,79 @@ def test_parts_that_two_processes_wrote_are_read_by_one(both):
     assert len(list((both / "parts").glob("*.distcp"))) == 2
 
 
-def main(folder: Path) -> None:
+# DeepSpeed, beneath Accelerate
+
+
+def zero(folder: Path) -> None:
+    """Train by DeepSpeed with the settings that the launcher made of its file."""
+    import deepspeed
+    from accelerate.utils import DeepSpeedPlugin
+
+    deepspeed.init_distributed("gloo")
+    rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    plugin = DeepSpeedPlugin()
+    sizes = dict(train_micro_batch_size_per_gpu=3, train_batch_size=6)
+    plugin.deepspeed_config_process(must_match=False, **sizes)
+    config = plugin.deepspeed_config | {"zero_allow_untested_optimizer": True}
+    ours = model()
+    whole = sum(p.numel() for p in ours.parameters())
+    adamw = torch.optim.AdamW(ours.parameters(), lr=1e-3)
+    engine, *_ = deepspeed.initialize(model=ours, optimizer=adamw, config=config)
+    for inputs, labels in BATCHES:
+        count = int((labels != IGNORE).sum())
+        x, y = inputs.tensor_split(size)[rank], labels.tensor_split(size)[rank]
+        total, _ = plain_loss(engine, x, y)
+        engine.backward(total * size / count)
+        engine.step()
+    engine.save_checkpoint(str(folder / "zero"))
+    kept = sum(t.numel() for state in adamw.state.values() for t in state.values())
+    told = {"whole": whole, "optimizer": kept, "config": config["zero_optimization"]}
+    (folder / f"zero{rank}.json").write_text(json.dumps(told, default=str))
+    torch.distributed.destroy_process_group()
+
+
+BATCHES = [UnevenBatches(6)[i] for i in range(8)]
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed_trains_as_whole_weights_do_and_one_process_reads_it(
+    stage, tmp_path, monkeypatch
+):
+    if not find_spec("deepspeed"):
+        pytest.skip(
+            "DeepSpeed is missing: DS_BUILD_OPS=0 DS_ACCELERATOR=cpu "
+            "pip install --no-build-isolation deepspeed"
+        )
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    config = ROOT / "llmkit" / "launch" / f"deepspeed-zero{stage}.yaml"
+    line = ["-m", "accelerate.commands.launch", "--config_file", config]
+    line += ["--num_processes", 2, __file__, tmp_path, "zero"]
+    code, _, err = finish(start(*line))
+    assert code == 0, err
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    twin = model()
+    adamw = torch.optim.AdamW(twin.parameters(), lr=1e-3)
+    for inputs, labels in BATCHES:
+        total, count = plain_loss(twin, inputs, labels)
+        (total / count).backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)  # as the file says
+        adamw.step()
+        adamw.zero_grad()
+    weights = get_fp32_state_dict_from_zero_checkpoint(str(tmp_path / "zero"))
+    theirs = {n: p.detach() for n, p in twin.named_parameters()}
+    assert far({n: weights[n] for n in theirs}, theirs) < 1e-4
+    for rank in (0, 1):  # and each kept about half of AdamW's two averages
+        told = json.loads((tmp_path / f"zero{rank}.json").read_text())
+        assert told["config"]["stage"] == stage
+        assert 0.8 < told["optimizer"] / told["whole"] < 1.2
+
+
+def main(folder: Path, what: str = "") -> None:
     """Run as one of two processes that shard."""
+    if what == "zero":
+        zero(folder)
+        return
     processes.Accelerator = may_shard_here(processes.Accelerator)
     run_all(folder)
     stop_and_go_on(folder)
@@ -171,4 +244,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])
