@@ -194,13 +194,63 @@ def zero(folder: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
+ZERO = dict(steps=8, accumulation=2, clip=0.5)  # what `fit` does with DeepSpeed
+
+
+def fit_zero(folder: Path) -> None:
+    """Train, evaluate and save through `fit`, Accelerate and DeepSpeed."""
+    import deepspeed
+    from accelerate.state import PartialState
+    from accelerate.utils import DeepSpeedPlugin, DistributedType
+
+    original = processes.Accelerator
+
+    def make(**options):
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_CPU
+        accelerator = original(**options)
+        plugin = DeepSpeedPlugin()
+        plugin.set_mixed_precision("no")
+        plugin.select(_from_accelerator_state=True)
+        accelerator.state.distributed_type = DistributedType.DEEPSPEED
+        # Accelerate asks this again and again
+        PartialState._shared_state["distributed_type"] = DistributedType.DEEPSPEED
+        accelerator.state.deepspeed_plugins = {"default": plugin}
+        return accelerator
+
+    processes.join()
+    deepspeed.init_distributed("gloo")
+    processes.Accelerator = make
+    ours = model()
+    steps = train(ours, UnevenBatches(5), evaluation(), out=folder / "fit", **ZERO)
+    weights, _, _ = gather(ours, [])
+    if processes.is_main():
+        save_file({n: w.contiguous() for n, w in weights.items()}, folder / "fit.st")
+        told = [[step.loss for step in steps], steps[-1].val_loss]
+        (folder / "fit.json").write_text(json.dumps(told))
+    for wrong, recipe in (
+        ("Muon needs whole", dict(optimizer="muon")),
+        ("go on with the", {}),
+    ):
+        try:
+            train(
+                model(),
+                UnevenBatches(5),
+                resume=True,
+                out=folder / "fit",
+                **ZERO | recipe,
+            )
+        except ValueError as error:
+            assert wrong in str(error), error
+        else:
+            raise AssertionError(wrong)
+    processes.leave()
+
+
 BATCHES = [UnevenBatches(6)[i] for i in range(8)]
 
 
-@pytest.mark.parametrize("stage", [2, 3])
-def test_deepspeed_trains_as_whole_weights_do_and_one_process_reads_it(
-    stage, tmp_path, monkeypatch
-):
+def run_deepspeed(stage: int, folder: Path, what: str, monkeypatch) -> None:
+    """Start two processes from DeepSpeed's launch file, or skip where there is none."""
     if not find_spec("deepspeed"):
         pytest.skip(
             "DeepSpeed is missing: DS_BUILD_OPS=0 DS_ACCELERATOR=cpu "
@@ -209,9 +259,41 @@ def test_deepspeed_trains_as_whole_weights_do_and_one_process_reads_it(
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     config = ROOT / "llmkit" / "launch" / f"deepspeed-zero{stage}.yaml"
     line = ["-m", "accelerate.commands.launch", "--config_file", config]
-    line += ["--num_processes", 2, __file__, tmp_path, "zero"]
+    line += ["--num_processes", 2, __file__, folder, what]
     code, _, err = finish(start(*line))
     assert code == 0, err
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_fit_trains_by_deepspeed_and_any_engine_reads_its_checkpoint(
+    stage, tmp_path, monkeypatch
+):
+    run_deepspeed(stage, tmp_path, "fit", monkeypatch)
+    twin = model()
+    steps = train(twin, UnevenBatches(5), evaluation(), **ZERO)
+    theirs = {n: p.detach() for n, p in twin.named_parameters()}
+    assert far(load_file(tmp_path / "fit.st"), theirs) < 1e-4
+    losses, val_loss = json.loads((tmp_path / "fit.json").read_text())
+    assert losses == pytest.approx([step.loss for step in steps], abs=1e-4)
+    assert val_loss == pytest.approx(steps[-1].val_loss, abs=1e-4)
+    # and one process goes on from there as from a checkpoint of its own
+    longer = ZERO | dict(steps=11)
+    alone, out = model(), tmp_path / "fit"
+    (step, *_) = train(alone, UnevenBatches(5), out=out, resume=True, **longer)
+    own = tmp_path / "own"
+    train(model(), UnevenBatches(5), out=own, **ZERO)
+    twin = model()
+    train(twin, UnevenBatches(5), out=own, resume=True, **longer)
+    assert step.number == 9
+    pairs = zip(alone.parameters(), twin.parameters())
+    assert max(float((a - b).detach().abs().max()) for a, b in pairs) < 1e-4
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed_trains_as_whole_weights_do_and_one_process_reads_it(
+    stage, tmp_path, monkeypatch
+):
+    run_deepspeed(stage, tmp_path, "zero", monkeypatch)
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     twin = model()
@@ -233,8 +315,8 @@ def test_deepspeed_trains_as_whole_weights_do_and_one_process_reads_it(
 
 def main(folder: Path, what: str = "") -> None:
     """Run as one of two processes that shard."""
-    if what == "zero":
-        zero(folder)
+    if what:
+        {"zero": zero, "fit": fit_zero}[what](folder)
         return
     processes.Accelerator = may_shard_here(processes.Accelerator)
     run_all(folder)

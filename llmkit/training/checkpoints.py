@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmkit.training.sharding import cut_like, is_sharded, whole
+from llmkit.training.zero import by_deepspeed, whole_state
 
 
 def save_checkpoint(
@@ -39,8 +40,10 @@ def gather(model: nn.Module, optimizers: list) -> tuple[dict, dict, list[str]]:
     weights, seen = {}, set()
     for name, weight in model.state_dict(keep_vars=True).items():
         if id(weight) not in seen:  # a tied head is its embedding
-            weights[name] = whole(weight.detach())
+            weights[name] = whole(weight).detach()
         seen.add(id(weight))
+    if optimizers and any(by_deepspeed(weight) for weight in model.parameters()):
+        return weights, whole_state(model, *optimizers), ["AdamW"]
     state = {n: whole(t) for n, t in _flatten(model, optimizers).items()}
     return weights, state, _kinds(optimizers)
 

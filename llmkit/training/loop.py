@@ -20,7 +20,6 @@ from llmkit.metrics import IGNORE
 from llmkit.training.checkpoints import (
     find_checkpoints,
     gather,
-    load_latest,
     write_checkpoint,
 )
 from llmkit.training.objective import (
@@ -32,9 +31,15 @@ from llmkit.training.objective import (
 )
 from llmkit.training.optimizers import make_optimizers
 from llmkit.training.precision import mixed_precision
-from llmkit.training.processes import Interrupts, agree, naming_a_loss, start
+from llmkit.training.preparing import bare, is_finite, prepare, release, resumed
+from llmkit.training.processes import (
+    Interrupts,
+    agree,
+    naming_a_loss,
+    start,
+)
 from llmkit.training.schedule import TrainingConfig, progress, rate
-from llmkit.training.sharding import is_sharded, local
+from llmkit.training.sharding import is_sharded
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,14 @@ def fit(
     objective = objective or plain_loss
     optimizers = make_optimizers(model, config, rate_of)
     _check_rows(accelerator, batches, config)
-    model, *optimizers = _prepare(accelerator, model, optimizers, config)
-    parts = _bare(accelerator, model, optimizers)
-    state, note = _resumed(accelerator, model, parts, config, resume)
+    model, *optimizers = prepare(accelerator, model, optimizers, config)
+    parts = bare(accelerator, model, optimizers)
+    state, note = resumed(accelerator, model, parts, config, resume)
     number, tokens = state.get("step", 0), state.get("tokens", 0)
     seconds, saved_at, val_loss = state.get("seconds", 0.0), time.monotonic(), None
 
     def save() -> None:
-        if not _is_finite(accelerator, model):
+        if not is_finite(accelerator, model):
             raise _diverged("a weight is no number any more", number, config)
         numbers = {"tokens": tokens, "seconds": seconds, "val_loss": val_loss}
         numbers["processes"] = accelerator.num_processes
@@ -145,44 +150,7 @@ def fit(
         raise
     finally:  # the model goes back as it came, or the next `fit` would pass it over
         interrupts.close()
-        _release(accelerator, model)
-
-
-def _prepare(accelerator, model: nn.Module, optimizers: list, config) -> tuple:
-    """Hand model and optimizers to accelerate."""
-    if config.compile:
-        model.compile()  # in place: its weights keep their names
-    return accelerator.prepare(model, *optimizers)
-
-
-def _bare(accelerator, model, optimizers: list) -> tuple[nn.Module, list]:
-    """Take off what accelerate wrapped around model and optimizers."""
-    plain = [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers]
-    return accelerator.unwrap_model(model), plain
-
-
-def _resumed(accelerator, model, parts, config, resume) -> tuple[dict, str]:
-    """Load the latest checkpoint, if that is wanted; return what to say of it, too."""
-    try:
-        wanted = resume and config.out
-        state, notes = load_latest(config.out, *parts) if wanted else ({}, [])
-        return state, _note(accelerator, notes, state)
-    except BaseException:
-        _release(accelerator, model)
-        raise
-
-
-def _is_finite(accelerator, model: nn.Module) -> bool:
-    """Tell whether all weights are numbers, those of other processes too."""
-    fine = all(bool(local(p).isfinite().all()) for p in model.parameters())
-    return not any(agree(accelerator, not fine)) if is_sharded(model) else fine
-
-
-def _release(accelerator, model: nn.Module) -> None:
-    """Forget that accelerate prepared a model."""
-    bare = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    vars(bare).pop("_is_accelerate_prepared", None)
-    bare._compiled_call_impl = None
+        release(accelerator, model)
 
 
 def _check_rows(accelerator, batches: Sequence, config: TrainingConfig) -> None:
@@ -196,29 +164,6 @@ def _check_rows(accelerator, batches: Sequence, config: TrainingConfig) -> None:
             f"a batch of {rows} rows can't be shared among {processes} processes × "
             f"{accumulation} accumulation steps; use a larger batch"
         )
-
-
-def _note(accelerator, notes: list, state: dict) -> str:
-    """Return what is to be said of how a run goes on.
-
-    Raises: ValueError if processes would go on from different steps.
-    """
-    number = state.get("step", 0)
-    latest, earliest = agree(accelerator, number, -number)
-    if latest != -earliest:
-        raise ValueError(
-            f"one process would go on from step {int(-earliest)} and another from step "
-            f"{int(latest)}: --out must lie on a disk that all of them see"
-        )
-    notes = [f"{what}: went on from step {number}" for what in notes]
-    before, now = state.get("processes", 1), accelerator.num_processes
-    if state and before != now:
-        notes.append(
-            f"step {number} was made by {before} and this run goes on with {now} "
-            "(processes): batches stay the same, sums are rounded otherwise and "
-            "dropout draws anew"
-        )
-    return "; ".join(notes)
 
 
 def _draw_anew(accelerator, seed: int, number: int) -> None:
@@ -243,8 +188,12 @@ def _step(
     count = int((labels != IGNORE).sum())  # of all processes: each sees the batch
     shares, weight = _shares(accelerator, inputs, labels, pieces)
     total = torch.zeros((), device=accelerator.device)
+    for group in (
+        group for optimizer in optimizers for group in optimizer.param_groups
+    ):
+        group["lr"] = group["peak"] * share  # before backward, where DeepSpeed steps
     for i, (x, y) in enumerate(shares):
-        last = i == len(shares) - 1
+        last = accelerator.sync_gradients = i == len(shares) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             x, y = on_device(accelerator.device, x), y.to(accelerator.device)
             loss_sum = objective(model, x, y)[0] * weight
@@ -254,8 +203,6 @@ def _step(
     if config.clip:
         accelerator.clip_grad_norm_(model.parameters(), config.clip)
     for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * share
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return float(accelerator.reduce(total)) / max(count, 1), count

@@ -1,19 +1,23 @@
-"""Weights that are cut among processes, as FSDP2 keeps them. Lesson 08.
+"""Weights that are cut among processes, as FSDP2 or DeepSpeed keep them. Lesson 08.
 
-A cut tensor (torch's DTensor) is each process's rows of a whole one. What joins or cuts
-is done by all processes together.
+A cut tensor of FSDP2 (torch's DTensor) is each process's rows of a whole one; of
+DeepSpeed see `zero`. What joins or cuts is done by all processes together.
 """
 
 from torch import Tensor, nn
 
+from llmkit.training.zero import by_deepspeed, whole_weight
+
 
 def is_sharded(model: nn.Module) -> bool:
     """Tell whether a model's weights are cut."""
-    return any(_is_cut(weight) for weight in model.parameters())
+    return any(_is_cut(p) or by_deepspeed(p) for p in model.parameters())
 
 
 def whole(tensor: Tensor) -> Tensor:
     """Join a tensor that is cut; return any other as it is."""
+    if by_deepspeed(tensor):
+        return whole_weight(tensor)
     return tensor.full_tensor() if _is_cut(tensor) else tensor
 
 
