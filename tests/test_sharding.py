@@ -322,6 +322,7 @@ def main(folder: Path, what: str = "") -> None:
     run_all(folder)
     stop_and_go_on(folder)
     save_in_parts(folder)
+    processes.wait_for_all()
     processes.leave()
 
 
