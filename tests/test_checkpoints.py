@@ -167,8 +167,8 @@ def test_a_full_disk_leaves_the_last_good_one(writer, tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """Mount a disk of 200 kB, or skip where that is not allowed."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(tmp_path)]
+    """Mount a disk of 160 kB, or skip where that is not allowed."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(tmp_path)]
     if (
         not shutil.which("mount")
         or subprocess.run(mount, capture_output=True).returncode
@@ -212,6 +212,7 @@ def test_a_stop_in_the_middle_of_writing_leaves_the_last_good_one(
     [
         (dict(d_model=8), {}, "step-00000003 is of another model .*size mismatch"),
         (dict(n_layers=3), {}, "step-00000003 is of another model .*Missing key"),
+        (dict(n_layers=1), {}, "step-00000003 is of another model .*Unexpected key"),
         (
             {},
             dict(optimizer="muon"),

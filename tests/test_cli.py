@@ -15,7 +15,7 @@ from helpers import finish, quick_tiny, save_tiny, start
 
 from llmkit.cli import COMMANDS, main
 from llmkit.finetuning import load_classifier, predict
-from llmkit.training import find_checkpoints, reporting
+from llmkit.training import LOCK, find_checkpoints, reporting
 
 TEXT = "the cat sat on the mat and saw the old dog, who ran home.\n" * 80
 FIGURES = ["seconds", "steps", "tokens", "parameters", "tokens_per_second", "val_loss"]
@@ -386,7 +386,7 @@ def test_ctrl_c_while_it_fine_tunes_says_what_is_left(finetune, monkeypatch):
     code, out, err = finetune("--batch-size 8")
     assert code == 130 and err.count("\n") == 1 and "{" not in "".join(out)
     assert "stopped; nothing was written to 'sorted' but metrics.jsonl; the same" in err
-    assert [path.name for path in Path("sorted").iterdir()] == ["metrics.jsonl"]
+    assert {path.name for path in Path("sorted").iterdir()} == {LOCK, "metrics.jsonl"}
 
 
 @pytest.mark.slow
@@ -402,7 +402,7 @@ def test_ctrl_c_in_a_real_process_while_it_fine_tunes(finetune, tiny, here):
     code, out, err = finish(process)
     assert code == 130 and err.count("\n") == 1, err
     assert "stopped; nothing was written to 'cut' but metrics.jsonl" in err
-    assert [path.name for path in log.parent.iterdir()] == ["metrics.jsonl"]
+    assert {path.name for path in log.parent.iterdir()} == {LOCK, "metrics.jsonl"}
     flags[-1] = 1
     code, out, err = finish(start("-m", "llmkit", "finetune", *flags, cwd=here))
     assert (code, err) == (0, "") and json.loads(out.splitlines()[-1])["rows"] == 4

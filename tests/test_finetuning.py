@@ -476,7 +476,7 @@ def test_nothing_is_left_but_the_log_until_all_is_trained(made, tmp_path):
     steps = run.steps()
     next(steps)
     steps.close()
-    assert [path.name for path in out.iterdir()] == ["metrics.jsonl"]
+    assert {path.name for path in out.iterdir()} == {".lock", "metrics.jsonl"}
     list(made().steps())  # and no --overwrite is asked for
     assert (out / "model.safetensors").exists()
 

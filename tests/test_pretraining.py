@@ -172,8 +172,8 @@ def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(cop
     assert [path.name for path in find_checkpoints(copy / "whole")] == ["step-00000003"]
     names = sorted(path.name for path in (copy / "whole").iterdir())
     assert names == [
-        "config.json", "metrics.jsonl", "model.safetensors", "notes.txt", "run.json",
-        "step-00000003", "tokenizer.json",
+        ".lock", "config.json", "metrics.jsonl", "model.safetensors", "notes.txt",
+        "run.json", "step-00000003", "tokenizer.json",
     ]  # fmt: skip
     assert (copy / "whole" / "metrics.jsonl").read_text().count("\n") == 3
 

@@ -135,6 +135,8 @@ def test_the_wheel_brings_the_data_and_the_versions(tmp_path):
     data = {f"llmkit/data/{path.name}" for path in (ROOT / "data").iterdir()}
     static = (ROOT / "llmkit" / "explorer" / "static").iterdir()
     data |= {f"llmkit/explorer/static/{path.name}" for path in static}
+    launch = (ROOT / "llmkit" / "launch").iterdir()
+    data |= {f"llmkit/launch/{path.name}" for path in launch}
     assert data | {"llmkit/constraints.txt", "llmkit/cli/__init__.py"} <= set(names)
     assert not [x for x in names if x.startswith(("tests", "notebooks"))]
 

@@ -1,6 +1,7 @@
 """Check the loop: exact under accumulation, deterministic, and as AdamW by hand."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -331,3 +332,15 @@ def test_on_a_cpu_with_amx_narrow_layers_stay_in_float32(monkeypatch):
     with torch.device("meta"):
         shapes = {w: Decoder(ModelConfig(65, d_model=w)) for w in (128, 256)}
     assert [best_precision(model) for model in shapes.values()] == ["no", "bf16"]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same_and_comes_back_as_it_was():
+    if not shutil.which("c++"):
+        pytest.skip("a compiler is missing: apt install g++")
+    plain, ours = small_model(loud=False), small_model(loud=False)
+    expected = [step.loss for step in train(plain, steps=4)]
+    steps = train(ours, steps=4, compile=True)
+    assert [step.loss for step in steps] == pytest.approx(expected, abs=1e-5)
+    assert ours.state_dict().keys() == plain.state_dict().keys()
+    assert ours._compiled_call_impl is None

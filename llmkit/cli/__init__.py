@@ -10,6 +10,7 @@ from itertools import dropwhile, takewhile
 import tyro
 
 from llmkit.cli import models
+from llmkit.cli.watching import note_mistake
 
 EXAMPLES = """examples:
   llmkit doctor
@@ -29,6 +30,8 @@ EXAMPLES = """examples:
   llmkit plan --hf minilm --tokens 1e7 --gpu t4
   llmkit plan --preset tiny --tokens 1e6 --calibrate
   llmkit choose --task "sort mails into 5 classes" --examples 300 --hardware cpu
+  llmkit launch cpu --processes 2 -- pretrain --corpus stories --out build/two
+  llmkit launch ddp --max-restarts 3 -- pretrain --corpus my.txt --out build/mine
   llmkit progress --lesson 01
   llmkit notebooks --only 01
 """
@@ -70,6 +73,12 @@ def _choose():
     return plans.ChooseOptions, plans.choose
 
 
+def _launch():
+    from llmkit.cli import launching
+
+    return launching.LaunchOptions, launching.run
+
+
 def _course():
     from llmkit.course import CourseOptions, run
 
@@ -104,6 +113,7 @@ COMMANDS: dict[str, tuple[str, Callable]] = {
     "classify": ("sort texts with a model that finetune made", _classify),
     "plan": ("say what a run takes, and which technique to choose", _plan),
     "choose": ("choose a way to train, in words", _choose),
+    "launch": ("train with pretrain or finetune on many processes or GPUs", _launch),
     "progress": ("show which exercises are done", _progress),
     "notebooks": ("build the notebooks from their sources", _notebooks),
 }
@@ -123,11 +133,27 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail("llmkit", f"unknown command {name!r}; one of: {_names()}")
     try:
         kind, run = COMMANDS[name][1]()
+        if name == "launch":
+            return _launched(kind, run, rest)
         return run(_parse(name, kind, rest))
+    except ConnectionError as error:  # another process died, which a restart may mend
+        print(f"llmkit {name}: error: {error}", file=sys.stderr)
+        return 1
     except (ValueError, OSError) as error:
         return _fail(f"llmkit {name}", str(error))
     except KeyboardInterrupt:
         return 130
+
+
+def _launched(kind: type, run: Callable, arguments: list[str]) -> int:
+    """Launch the command that stands behind --, which has flags of its own."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    options = _parse("launch", kind, arguments[:cut])
+
+    def parse(name: str, flags: list[str]):
+        return _parse(name, COMMANDS[name][1]()[0], flags)
+
+    return run(options, arguments[cut + 1 :], parse)
 
 
 def _parse(name: str, kind: type, arguments: list[str]):
@@ -179,5 +205,6 @@ def _names() -> str:
 
 
 def _fail(who: str, message: str) -> int:
-    print(f"{who}: error: {' '.join(message.split())}", file=sys.stderr)
+    if note_mistake(message):
+        print(f"{who}: error: {' '.join(message.split())}", file=sys.stderr)
     return 2

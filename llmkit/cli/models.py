@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -45,25 +45,17 @@ class ClassifyOptions:
 def pretrain(options) -> int:
     """Train, print what it costs first and one JSON object last."""
     from llmkit.pretraining import Pretraining
-    from llmkit.training import find_checkpoints, show_progress
+    from llmkit.training import find_checkpoints
 
     run = Pretraining(options)
-    print(f"This run: {run.cost}.", flush=True)
-    try:
-        with closing(run.steps()) as steps:
-            for _ in show_progress(steps):
-                pass
-    except KeyboardInterrupt:
+    if not _follow(run.steps, f"This run: {run.cost}."):
         kept = [path.name for path in find_checkpoints(options.out)]
         what = f"{kept[0]} is kept" if kept else "there is no checkpoint yet"
-        print(
+        return _stopped(
             f"llmkit pretrain: stopped; {what} in {str(options.out)!r}; go on with the "
-            "same command and --resume",
-            file=sys.stderr,
+            "same command and --resume"
         )
-        return 130
-    print(json.dumps(run.result()))
-    return 0
+    return _tell(run.result)
 
 
 def generate(options: GenerateOptions) -> int:
@@ -115,24 +107,56 @@ def fill(options: FillOptions) -> int:
 def finetune(options) -> int:
     """Say what the data are, train, judge, and print one JSON object last."""
     from llmkit.finetuning import Finetuning
-    from llmkit.training import show_progress
 
     run = Finetuning(options)
-    print(run.report, flush=True)
+    if not _follow(run.steps, run.report):
+        return _stopped(
+            f"llmkit finetune: stopped; nothing was written to {str(options.out)!r} "
+            "but metrics.jsonl; the same command begins again"
+        )
+
+    def judge() -> dict:
+        result = run.result()
+        print(run.evaluation)
+        return result
+
+    return _tell(judge)
+
+
+def _follow(steps: Callable[[], Iterator], about: object) -> bool:
+    """Go through a run's steps; return whether it came to its end.
+
+    Of several processes, the first speaks for all.
+    """
+    from llmkit.training import is_main, show_progress
+
+    if is_main():
+        print(about, flush=True)
     try:
-        with closing(run.steps()) as steps:
-            for _ in show_progress(steps):
+        with closing(steps()) as run:
+            for _ in show_progress(run) if is_main() else run:
                 pass
     except KeyboardInterrupt:
-        print(
-            f"llmkit finetune: stopped; nothing was written to {str(options.out)!r} "
-            "but metrics.jsonl; the same command begins again",
-            file=sys.stderr,
-        )
-        return 130
-    result = run.result()
-    print(run.evaluation)
-    print(json.dumps(result))
+        return False
+    return True
+
+
+def _stopped(what: str) -> int:
+    """Say what Ctrl-C left."""
+    from llmkit.training import is_main
+
+    if is_main():
+        print(what, file=sys.stderr)
+    return 130
+
+
+def _tell(result: Callable[[], dict]) -> int:
+    """Print the result of a run, which the first process works out."""
+    from llmkit.training import is_main, leave
+
+    if is_main():
+        print(json.dumps(result()))
+    leave()
     return 0
 
 

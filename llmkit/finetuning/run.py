@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from llmkit.finetuning.recipe import Recipe
 from llmkit.finetuning.reporting import DataReport, report
 from llmkit.finetuning.train import FineStep, train
 from llmkit.finetuning.use import predict
+from llmkit.training import alone_in, chosen_tracker, is_main, track, wait_for_all
 
 FILES = ("config.json", "model.safetensors", "run.json")
 # What a model of another kind may have left, and would be read beside the new one.
@@ -36,6 +38,7 @@ class FinetuneOptions(Recipe):
     test: str | None = None  # what is judged at the very end
     text: str | None = None  # column of the texts, where it can't be guessed
     label: str | None = None  # column of the labels, likewise
+    track: str = "auto"  # curves: tensorboard (auto: where installed), wandb or none
     bad_rows: Literal["refuse", "skip"] = "refuse"  # rows without a text or a label
     overwrite: bool = False  # throw away what --out holds
 
@@ -52,6 +55,7 @@ class Finetuning:
 
     def __post_init__(self):
         told = self.options
+        chosen_tracker(told.track)
         _check_folder(told)
         self.splits: Splits = load_splits(
             told.data,
@@ -77,25 +81,43 @@ class Finetuning:
         With `average`, one run after another is made from the same beginning, with
         other orders of the texts, and the mean of their weights is kept.
         """
+        told = self.options
+        with alone_in(told.out):
+            if is_main():  # the others train along and write nothing
+                _check_folder(told)  # again: a run may have ended there meanwhile
+            yield from self._runs()
+            if is_main():
+                self._clear_old()
+                self.classifier.save(told.out)
+                identity = {
+                    k: str(v) if isinstance(v, Path) else v
+                    for k, v in asdict(told).items()
+                }
+                identity = json.dumps(identity, indent=1) + "\n"
+                (told.out / "run.json").write_text(identity)
+            wait_for_all()  # the folder is whole before any process goes
+
+    def _clear_old(self) -> None:
+        """Throw away what a model of another kind left, where that was asked for."""
+        if self.options.overwrite:
+            out = self.options.out
+            for old in (file for name in OLD for file in out.glob(name)):
+                old.unlink()
+
+    def _runs(self) -> Iterator[FineStep]:
+        """Make each run, write its steps down, and average the classifiers."""
         told, states = self.options, []
-        told.out.mkdir(parents=True, exist_ok=True)
-        with open(told.out / "metrics.jsonl", "w", buffering=1) as log:
+        file = told.out / "metrics.jsonl"
+        with open(file, "w", buffering=1) if is_main() else nullcontext() as log:
             for k in range(told.average):
                 self.classifier = self._begin() if k else self.classifier
-                for step in self._train(k):
-                    log.write(json.dumps({"run": k, **asdict(step)}) + "\n")
+                for step in track(self._train(k), told.out, told.track, asdict(told)):
+                    if log:
+                        log.write(json.dumps({"run": k, **asdict(step)}) + "\n")
                     yield step
                 states.append(self.classifier.state_dict())
         if len(states) > 1:
             self.classifier.load_state_dict(average(states))
-        if told.overwrite:
-            for old in (file for name in OLD for file in told.out.glob(name)):
-                old.unlink()
-        self.classifier.save(told.out)
-        identity = {
-            k: str(v) if isinstance(v, Path) else v for k, v in asdict(told).items()
-        }
-        (told.out / "run.json").write_text(json.dumps(identity, indent=1) + "\n")
 
     def _begin(self) -> Classifier:
         """Load the pretrained model anew, with a head that always begins alike."""

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import TextIO
 
 from llmkit.planning.shapes import FIELDS
 from llmkit.pretraining.options import PretrainOptions
 from llmkit.training import find_checkpoints
 
+LOG = "metrics.jsonl"  # one line a step
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "run.json")
 # What a run may go on with otherwise than it began: where the text lies, and how a
 # batch is computed. What is learned from stays the same.
@@ -69,5 +72,38 @@ def clear(out: Path) -> None:
     """Throw an old run away; whatever else lies in the folder stays."""
     for path in [*find_checkpoints(out), *out.glob("draft-*")]:
         shutil.rmtree(path)
-    for name in (*MODEL_FILES, "metrics.jsonl"):
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    for name in (*MODEL_FILES, LOG):
         (out / name).unlink(missing_ok=True)
+
+
+def keep_log_before(number: int, out: Path) -> None:
+    """Drop lines of steps that are made again, and one that a crash cut short."""
+    log, kept = out / LOG, []
+    for line in log.read_text().splitlines() if log.exists() else []:
+        try:
+            if json.loads(line)["number"] < number:
+                kept.append(line + "\n")
+        except (ValueError, TypeError, KeyError):
+            continue
+    replace_text(log, "".join(kept))
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = file.with_name(f"{file.name}.part")
+    draft.write_text(text)
+    os.replace(draft, file)
+
+
+def write_line(log: TextIO, step: dict) -> None:
+    """Write down a step.
+
+    Raises: OSError if the disk is full, and what to do then.
+    """
+    try:
+        log.write(json.dumps(step) + "\n")
+    except OSError as error:
+        raise OSError(
+            f"could not write {LOG}: {error}; free some disk and go on with --resume"
+        ) from error

@@ -14,7 +14,7 @@ TOKENIZERS = ("char", "word", "bpe")
 PRECISIONS = ("auto", "fp32", "bf16")
 VOCABULARY = 2048  # tokens of a BPE vocabulary, unless told
 ABOVE_ZERO = ("size", "max_steps", "max_seconds", "target_loss", "vocab_size")
-ABOVE_ZERO += ("batch_size", "accumulation", *FIELDS)
+ABOVE_ZERO += ("batch_size", "accumulation", "save_every", *FIELDS)
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class PretrainOptions:
     max_steps: int | None = None  # end after this many updates of the weights
     max_seconds: float | None = None  # end after this much training
     target_loss: float | None = None  # end once the validation loss is this low
+    save_every: float | None = None  # seconds between checkpoints (60 unless told)
+    compile: bool = False  # fuse the model's parts first: takes a while, pays on a GPU
+    track: str = "auto"  # curves: tensorboard (auto: where installed), wandb or none
     seed: int = 0  # weights, order of the data, and the text of stories
     overwrite: bool = False  # throw away the run that --out holds
     resume: bool = False  # go on with the run that --out holds
@@ -126,9 +129,12 @@ class PretrainOptions:
     def training(self) -> TrainingConfig:
         """Return the preset's recipe with this run's end."""
         recipe = dict(self.recipe.training, seed=self.seed, out=self.out)
+        recipe |= dict(compile=self.compile)
         if self.max_seconds:
             recipe |= dict(seconds=self.max_seconds, steps=0)
         if self.max_steps:
             recipe |= dict(steps=self.max_steps)
+        if self.save_every:
+            recipe |= dict(save_every=self.save_every)
         recipe["target_loss"] = self.target_loss or 0.0
         return TrainingConfig(**recipe)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,9 +11,27 @@ from llmkit import corpus
 from llmkit.metrics import bits_per_byte
 from llmkit.planning import Cost, estimate_cost
 from llmkit.pretraining.data import deal, read
-from llmkit.pretraining.folder import check_folder, check_same_run, clear, identity
+from llmkit.pretraining.folder import (
+    LOG,
+    check_folder,
+    check_same_run,
+    clear,
+    identity,
+    keep_log_before,
+    replace_text,
+    write_line,
+)
 from llmkit.pretraining.options import PretrainOptions
-from llmkit.training import Step, fit
+from llmkit.training import (
+    Step,
+    alone_in,
+    chosen_tracker,
+    fit,
+    is_main,
+    joined,
+    track,
+    wait_for_all,
+)
 from llmkit.transformer import Decoder, MaskedLM, save_model
 
 
@@ -32,6 +49,7 @@ class Pretraining:
 
     def __post_init__(self):
         options = self.options
+        chosen_tracker(options.track)
         check_folder(options)
         text = corpus.load(options.corpus, size=options.size, seed=options.seed)
         self.identity = identity(options, text.text)
@@ -42,7 +60,7 @@ class Pretraining:
         shape = options.shape(self.tokenizer.vocab_size)
         self.batches, self.evaluation = deal(options, self.data, shape)
         torch.manual_seed(options.seed)
-        self.model = (MaskedLM if self._masked else Decoder)(shape)
+        self.model = self._kind(shape)
         self.training = options.training()
 
     @property
@@ -50,13 +68,15 @@ class Pretraining:
         return self.options.objective == "masked"
 
     @property
+    def _kind(self) -> type[Decoder] | type[MaskedLM]:
+        return MaskedLM if self._masked else Decoder
+
+    @property
     def cost(self) -> Cost:
         """Say what the run will take, before it starts."""
         share = self.batches.masking.share if self._masked else 1.0
         rows = self.batches.batch_size
-        return estimate_cost(
-            self.model.config, self.training, rows, type(self.model), share
-        )
+        return estimate_cost(self.model.config, self.training, rows, self._kind, share)
 
     def steps(self) -> Iterator[Step]:
         """Train, yielding each step; leave the model in the folder at the end.
@@ -64,11 +84,31 @@ class Pretraining:
         Raises: KeyboardInterrupt after Ctrl-C, with a checkpoint kept.
         """
         out = Path(self.options.out)
-        out.mkdir(parents=True, exist_ok=True)
+        with alone_in(out):
+            if is_main():  # the others train along and write nothing
+                self._open(out)
+            wait_for_all()
+            yield from self._train(out)
+            model = joined(self.model, lambda: self._kind(self.model.config))
+            if is_main():
+                save_model(model, out)
+            wait_for_all()  # the folder is whole before any process goes
+        if self.last is None:
+            raise ValueError(
+                f"nothing left to do: the run in {str(out)!r} has reached its end, and "
+                "its model is there; give a larger --max-steps or --max-seconds"
+            )
+
+    def _open(self, out: Path) -> None:
+        """Make the folder this run's."""
+        check_folder(self.options)  # again: a run may have ended there meanwhile
         if self.options.overwrite:
             clear(out)
-        (out / "run.json").write_text(json.dumps(self.identity, indent=1) + "\n")
+        replace_text(out / "run.json", json.dumps(self.identity, indent=1) + "\n")
         self.tokenizer.save(out)
+
+    def _train(self, out: Path) -> Iterator[Step]:
+        """Yield each step, and write it down."""
         run = fit(
             self.model,
             self.batches,
@@ -76,19 +116,23 @@ class Pretraining:
             self.evaluation,
             resume=self.options.resume,
         )
-        with closing(run), open(out / "metrics.jsonl", "a", buffering=1) as log:
+        run = track(run, out, self.options.track, self.identity)
+        log = None
+        try:
             for step in run:
+                if log is None and is_main():
+                    keep_log_before(step.number, out)
+                    log = open(out / LOG, "a", buffering=1)  # noqa: SIM115
                 self.last = step
                 if step.val_loss is not None:
                     self.val_loss = step.val_loss
-                log.write(json.dumps(asdict(step)) + "\n")
+                if log:
+                    write_line(log, asdict(step))
                 yield step
-        save_model(self.model, out)
-        if self.last is None:
-            raise ValueError(
-                f"nothing left to do: the run in {str(out)!r} has reached its end, and "
-                "its model is there; give a larger --max-steps or --max-seconds"
-            )
+        finally:
+            run.close()
+            if log:
+                log.close()
 
     def result(self) -> dict:
         """Return the figures of the finished run, ready for JSON.

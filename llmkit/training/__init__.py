@@ -1,22 +1,38 @@
 """Training: one loop, two optimizers, a schedule, checkpoints, a progress bar."""
 
-from llmkit.training.checkpoints import find_checkpoints, load_latest, save_checkpoint
-from llmkit.training.loop import Step, best_precision, fit
+from llmkit.training.checkpoints import (
+    find_checkpoints,
+    joined,
+    load_latest,
+    save_checkpoint,
+)
+from llmkit.training.lock import LOCK, alone_in
+from llmkit.training.loop import Step, fit
 from llmkit.training.objective import ask, evaluate, plain_loss
 from llmkit.training.optimizers import Muon, make_optimizers, orthogonalize
+from llmkit.training.precision import best_precision
+from llmkit.training.processes import is_main, join, leave, wait_for_all
 from llmkit.training.reporting import describe, show_progress
 from llmkit.training.schedule import TrainingConfig, progress, rate
+from llmkit.training.tracking import chosen_tracker, track
 
 __all__ = [
+    "LOCK",
     "Muon",
     "Step",
     "TrainingConfig",
+    "alone_in",
     "ask",
     "best_precision",
+    "chosen_tracker",
     "describe",
     "evaluate",
     "find_checkpoints",
     "fit",
+    "is_main",
+    "join",
+    "joined",
+    "leave",
     "load_latest",
     "make_optimizers",
     "orthogonalize",
@@ -25,4 +41,6 @@ __all__ = [
     "rate",
     "save_checkpoint",
     "show_progress",
+    "track",
+    "wait_for_all",
 ]

@@ -9,12 +9,15 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from llmkit.training.sharding import cut_like, is_sharded, whole
+from llmkit.training.zero import by_deepspeed, whole_state
 
 
 def save_checkpoint(
@@ -26,19 +29,42 @@ def save_checkpoint(
 
     Raises: OSError if it can't be written; checkpoints from before are untouched.
     """
+    return write_checkpoint(folder, step, gather(model, optimizers), numbers, keep)
+
+
+def gather(model: nn.Module, optimizers: list) -> tuple[dict, dict, list[str]]:
+    """Return whole weights, whole optimizer state, and the optimizers' kinds.
+
+    Where weights are cut among processes, all of them must call this together.
+    """
+    weights, seen = {}, set()
+    for name, weight in model.state_dict(keep_vars=True).items():
+        if id(weight) not in seen:  # a tied head is its embedding
+            weights[name] = whole(weight).detach()
+        seen.add(id(weight))
+    if optimizers and any(by_deepspeed(weight) for weight in model.parameters()):
+        return weights, whole_state(model, *optimizers), ["AdamW"]
+    state = {n: whole(t) for n, t in _flatten(model, optimizers).items()}
+    return weights, state, _kinds(optimizers)
+
+
+def write_checkpoint(
+    folder: Path, step: int, found: tuple[dict, dict, list[str]], numbers: dict, keep=2
+) -> Path:
+    """Write what `gather` found, as `save_checkpoint` says; for one process alone."""
+    weights, tensors, kinds = found
     final = Path(folder) / f"step-{step:08d}"
     draft = Path(folder) / f"draft-{step:08d}"
-    shutil.rmtree(draft, ignore_errors=True)
+    for old in Path(folder).glob("draft-*"):  # what a killed run left
+        shutil.rmtree(old, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
-        _save_tensors(model.state_dict(), draft / "model.safetensors")
-        tensors = _flatten(model, optimizers)
-        tensors["random"] = torch.get_rng_state()
+        _save_tensors(weights, draft / "model.safetensors")
         _save_tensors(tensors, draft / "optimizer.safetensors")
         sums = {f.name: _checksum(f) for f in sorted(draft.glob("*.safetensors"))}
-        kinds = _kinds(optimizers)
         state = {"step": step, "optimizers": kinds, "checksums": sums, **numbers}
         (draft / "state.json").write_text(json.dumps(state, indent=1))
+        _flush(draft / "state.json")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(draft, final)
     except (OSError, SafetensorError) as error:
@@ -54,6 +80,19 @@ def save_checkpoint(
     for old in set(find_checkpoints(folder)) - set(good[:keep]):
         shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def joined(model: nn.Module, fresh: Callable[[], nn.Module]) -> nn.Module:
+    """Return a model with whole weights: itself, or a fresh one if its own are cut.
+
+    Where they are, all processes must call this together.
+    """
+    if not is_sharded(model):
+        return model
+    weights, _, _ = gather(model, [])
+    other = fresh()
+    other.load_state_dict(_as_here(other, weights))
+    return other
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
@@ -80,14 +119,13 @@ def load_latest(folder: Path, model: nn.Module, optimizers: list) -> tuple[dict,
                 f"{_kinds(optimizers)}: go on with the same optimizer, or start anew"
             )
         try:
-            model.load_state_dict(_untie(model, weights))
+            model.load_state_dict(_as_here(model, weights))
         except RuntimeError as error:
             what = str(error).splitlines()[-1].strip()
             raise ValueError(
                 f"{path.name} is of another model ({what}): go on with the same shape "
                 "and text, or start anew"
             ) from None
-        torch.set_rng_state(tensors.pop("random").cpu())
         _unflatten(model, optimizers, tensors)
         return state, wrong
     return {}, wrong
@@ -131,24 +169,33 @@ def _unflatten(model: nn.Module, optimizers: list, tensors: dict) -> None:
         i, weight, key = name.split("/")
         where = weights[weight]
         # A step counter stays on the CPU in float32, as AdamW keeps it.
-        device = value.device if value.ndim == 0 else where.device
-        optimizers[int(i)].state[where][key] = value.to(device)
+        here = value if value.ndim == 0 else cut_like(value, where)
+        optimizers[int(i)].state[where][key] = here
 
 
 def _save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
-    """Write tensors, each memory once (a tied head is its embedding), and flush."""
-    once = {t.data_ptr(): name for name, t in reversed(tensors.items())}
-    chosen = {n: t for n, t in tensors.items() if t.numel() and once[t.data_ptr()] == n}
-    save_file({n: t.contiguous().cpu() for n, t in chosen.items()}, file)
+    """Write tensors, and flush."""
+    save_file({n: t.contiguous().cpu() for n, t in tensors.items()}, file)
+    _flush(file)
+
+
+def _flush(file: Path) -> None:
+    """Have a file on the disk itself before anything is said of it."""
     with open(file, "rb") as handle:
         os.fsync(handle.fileno())
 
 
-def _untie(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give a weight that was saved under its other name back to both."""
-    state = model.state_dict()
-    here = {t.data_ptr(): weights[n] for n, t in state.items() if n in weights}
-    return {n: here[t.data_ptr()] for n, t in state.items() if t.data_ptr() in here}
+def _as_here(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Cut saved weights as this model's are, and give a tied one to both its names."""
+    state = model.state_dict(keep_vars=True)
+    saved = {id(tensor): name for name, tensor in state.items() if name in weights}
+    names = {name: saved.get(id(tensor), name) for name, tensor in state.items()}
+    here = {
+        name: cut_like(weights[under], state[name])
+        for name, under in names.items()
+        if under in weights
+    }
+    return here | {n: w for n, w in weights.items() if n not in state}  # to be refused
 
 
 def _checksum(file: Path) -> str:

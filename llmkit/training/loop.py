@@ -7,23 +7,20 @@ at the same step.
 """
 
 import math
-import signal
-import threading
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from torch import nn
+from torch import Tensor, nn
 
 from llmkit.metrics import IGNORE
 from llmkit.training.checkpoints import (
     find_checkpoints,
-    load_latest,
-    save_checkpoint,
+    gather,
+    write_checkpoint,
 )
 from llmkit.training.objective import (
     Objective,
@@ -33,9 +30,16 @@ from llmkit.training.objective import (
     share_out,
 )
 from llmkit.training.optimizers import make_optimizers
+from llmkit.training.precision import mixed_precision
+from llmkit.training.preparing import bare, is_finite, prepare, release, resumed
+from llmkit.training.processes import (
+    Interrupts,
+    agree,
+    naming_a_loss,
+    start,
+)
 from llmkit.training.schedule import TrainingConfig, progress, rate
-
-WIDE = 256  # numbers a token from which bfloat16 pays on a CPU with AMX
+from llmkit.training.sharding import is_sharded
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,6 @@ class Step:
     progress: float  # share of training done
     val_loss: float | None = None  # nats a token, where this step evaluated
     note: str = ""  # what the reader should know, such as a damaged checkpoint
-
-
-def best_precision(model: nn.Module | None = None) -> str:
-    """Return the mixed precision that pays on this device: "bf16" or "no".
-
-    bfloat16 is fast on GPUs from Ampere on, and on CPUs with AMX where the model's
-    layers are wide (narrow ones spend more on converting than they save); elsewhere it
-    is emulated, and slower than float32. Measured in benchmarks/RESULTS.md.
-    """
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "no"
-    layers = [m for m in (model or nn.Module()).modules() if isinstance(m, nn.Linear)]
-    widest = max((min(m.weight.shape) for m in layers), default=WIDE)
-    return "bf16" if torch.cpu._is_amx_tile_supported() and widest >= WIDE else "no"
 
 
 def fit(
@@ -101,44 +91,49 @@ def fit(
     >>> losses[-1] < losses[0]
     True
     """
-    accelerator = _accelerator(config.precision, model)
+    accelerator = start(mixed_precision(config, model))
     objective = objective or plain_loss
     optimizers = make_optimizers(model, config, rate_of)
-    torch.manual_seed(config.seed + accelerator.process_index)
-    state, damage = {}, []
-    if resume and config.out:
-        state, damage = load_latest(config.out, model, optimizers)
-    model, *optimizers = accelerator.prepare(model, *optimizers)
+    _check_rows(accelerator, batches, config)
+    model, *optimizers = prepare(accelerator, model, optimizers, config)
+    parts = bare(accelerator, model, optimizers)
+    state, note = resumed(accelerator, model, parts, config, resume)
     number, tokens = state.get("step", 0), state.get("tokens", 0)
     seconds, saved_at, val_loss = state.get("seconds", 0.0), time.monotonic(), None
-    note = "; ".join(f"{what}: went on from step {number}" for what in damage)
 
     def save() -> None:
-        if not all(bool(p.isfinite().all()) for p in model.parameters()):
+        if not is_finite(accelerator, model):
             raise _diverged("a weight is no number any more", number, config)
-        if config.out and accelerator.is_main_process:
-            numbers = {"tokens": tokens, "seconds": seconds, "val_loss": val_loss}
-            plain = [getattr(o, "optimizer", o) for o in optimizers]
-            whole = accelerator.unwrap_model(model)
-            save_checkpoint(config.out, number, whole, plain, numbers, config.keep)
+        numbers = {"tokens": tokens, "seconds": seconds, "val_loss": val_loss}
+        numbers["processes"] = accelerator.num_processes
+        main = accelerator.is_main_process
+        if config.out and (main or is_sharded(model)):  # all give what they have
+            found = gather(*parts)
+            if main:
+                write_checkpoint(config.out, number, found, numbers, config.keep)
 
     saved, whole = number, True  # whole: no step is half done
+    interrupts = Interrupts(accelerator.num_processes > 1)
     try:
         while (done := progress(config, number, seconds)) < 1:
-            with _finish_before_interrupt():
+            with interrupts.held(), naming_a_loss(accelerator):
                 whole, began = False, time.perf_counter()
                 model.train()
+                _draw_anew(accelerator, config.seed, number)
                 share = rate(config, _middle(config, done))
                 learn = (model, objective, optimizers, config, share)
                 loss, count = _step(accelerator, batches[number], *learn)
                 if not math.isfinite(loss):
                     raise _diverged(f"the loss is {loss}", number + 1, config)
-                seconds += _agree(accelerator, time.perf_counter() - began)
-                number, tokens, val_loss = number + 1, tokens + count, None
+                told = time.perf_counter() - began, interrupts.caught
+                told += (time.monotonic() - saved_at,)
+                took, interrupts.agreed, unsaved = agree(accelerator, *told)
+                seconds, number, tokens = seconds + took, number + 1, tokens + count
                 whole, done = True, progress(config, number, seconds)
+                val_loss = None
                 if evaluation is not None and _due(config, number, done):
                     val_loss = evaluate(model, evaluation, accelerator)
-                if time.monotonic() - saved_at > config.save_every:
+                if unsaved > config.save_every:
                     save()
                     saved, saved_at = number, time.monotonic()
             yield Step(number, loss, share, tokens, seconds, done, val_loss, note)
@@ -150,17 +145,38 @@ def fit(
     except (KeyboardInterrupt, GeneratorExit):  # Ctrl-C, or the caller's `break`
         if whole and saved != number:
             save()
+        if interrupts.agreed:  # one that left would have the launcher end the others
+            accelerator.wait_for_everyone()
         raise
     finally:  # the model goes back as it came, or the next `fit` would pass it over
-        bare = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-        vars(bare).pop("_is_accelerate_prepared", None)
+        interrupts.close()
+        release(accelerator, model)
 
 
-def _accelerator(precision: str, model: nn.Module) -> Accelerator:
-    """Start accelerate anew: it would keep the precision of its first start."""
-    wanted = {"auto": best_precision(model), "fp32": "no", "bf16": "bf16"}[precision]
-    AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=wanted)
+def _check_rows(accelerator, batches: Sequence, config: TrainingConfig) -> None:
+    """Refuse batches that leave processes without work; one an epoch may be short."""
+    processes, accumulation = accelerator.num_processes, config.accumulation
+    if processes * accumulation == 1:
+        return
+    rows = max(len(batches[i][1]) for i in range(min(2, len(batches))))
+    if rows < processes * accumulation:
+        raise ValueError(
+            f"a batch of {rows} rows can't be shared among {processes} processes × "
+            f"{accumulation} accumulation steps; use a larger batch"
+        )
+
+
+def _draw_anew(accelerator, seed: int, number: int) -> None:
+    """Let chance in a step hang on seed, step and process alone.
+
+    So a run that is resumed drops out what the uninterrupted one would, and no two
+    processes drop out alike.
+    """
+    chance = random.Random(f"{seed} {number} {accelerator.process_index}")
+    if accelerator.device.type == "cpu":  # torch.manual_seed asks after every GPU
+        torch.default_generator.manual_seed(chance.getrandbits(63))
+    else:
+        torch.manual_seed(chance.getrandbits(63))
 
 
 def _step(
@@ -169,32 +185,40 @@ def _step(
     """Make one update; return the batch's mean loss and its number of labels."""
     pieces = accelerator.num_processes * config.accumulation
     inputs, labels = batch
-    if len(labels) < pieces:
-        raise ValueError(
-            f"a batch of {len(labels)} rows can't be shared among "
-            f"{accelerator.num_processes} processes × {config.accumulation} "
-            "accumulation steps; use a larger batch"
-        )
     count = int((labels != IGNORE).sum())  # of all processes: each sees the batch
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    shares = list(zip(share_out(inputs, pieces), labels.tensor_split(pieces)))[mine]
+    shares, weight = _shares(accelerator, inputs, labels, pieces)
     total = torch.zeros((), device=accelerator.device)
+    for group in (
+        group for optimizer in optimizers for group in optimizer.param_groups
+    ):
+        group["lr"] = group["peak"] * share  # before backward, where DeepSpeed steps
     for i, (x, y) in enumerate(shares):
-        last = i == len(shares) - 1
+        last = accelerator.sync_gradients = i == len(shares) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             x, y = on_device(accelerator.device, x), y.to(accelerator.device)
-            loss_sum, _ = objective(model, x, y)
+            loss_sum = objective(model, x, y)[0] * weight
             # Processes average their gradients; a sum over all of them is wanted.
             accelerator.backward(loss_sum * accelerator.num_processes / max(count, 1))
             total += loss_sum.detach()
     if config.clip:
         accelerator.clip_grad_norm_(model.parameters(), config.clip)
     for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * share
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return float(accelerator.reduce(total)) / max(count, 1), count
+
+
+def _shares(accelerator, inputs, labels: Tensor, pieces: int) -> tuple[list, float]:
+    """Return the pieces of a batch that are this process's, and what they count.
+
+    A process for which a short batch has no row must still take part when gradients
+    are averaged: it computes the first row, which then counts nothing.
+    """
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    shares = list(zip(share_out(inputs, pieces), labels.tensor_split(pieces)))[mine]
+    if shares := [share for share in shares if len(share[1])]:
+        return shares, 1.0
+    return [(share_out(inputs, len(labels))[0], labels[:1])], 0.0
 
 
 def _middle(config: TrainingConfig, done: float) -> float:
@@ -205,14 +229,6 @@ def _middle(config: TrainingConfig, done: float) -> float:
 def _due(config: TrainingConfig, number: int, done: float) -> bool:
     every = config.evaluate_every
     return done >= 1 or bool(every and number % every == 0)
-
-
-def _agree(accelerator: Accelerator, seconds: float) -> float:
-    """Let every process go by the clock of the slowest."""
-    if accelerator.num_processes == 1:
-        return seconds
-    mine = torch.tensor([seconds], device=accelerator.device)
-    return float(accelerator.gather(mine).max())
 
 
 def _diverged(what: str, number: int, config: TrainingConfig) -> ValueError:
@@ -226,25 +242,3 @@ def _diverged(what: str, number: int, config: TrainingConfig) -> ValueError:
         "are not clipped: set clip=1.0; bf16: try precision='fp32'; a number in the "
         "data or a changed layer that is NaN from the start, if this is step 1"
     )
-
-
-@contextmanager
-def _finish_before_interrupt():
-    """Hold Ctrl-C back until the step is whole; a second one stops at once."""
-    previous, caught = signal.getsignal(signal.SIGINT), []
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or not callable(previous):  # nobody listens to Ctrl-C here
-        yield
-        return
-
-    def wait(number, frame):
-        caught.append(number)
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, wait)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if caught:
-        raise KeyboardInterrupt

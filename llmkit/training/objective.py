@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.metrics import token_loss
+from llmkit.training.sharding import is_sharded
 
 Objective = Callable[[nn.Module, object, Tensor], tuple[Tensor, Tensor]]
 
@@ -40,11 +41,17 @@ def evaluate(model: nn.Module, batches: Sequence, accelerator=None) -> float:
     sums = torch.zeros(2, dtype=exact, device=device)
     was_training = model.training
     model.eval()
-    for inputs, labels in batches[rank::size]:
+    cut = is_sharded(model)
+    for i in range(rank, len(batches) + rank, size):
+        mine = i < len(batches)
+        if not mine and not cut:
+            continue
+        # Where weights are cut, all compute together: who has no batch takes one along.
+        inputs, labels = batches[i if mine else i - rank]
         loss_sum, count = plain_loss(
             model, on_device(device, inputs), labels.to(device)
         )
-        sums += torch.stack([loss_sum.to(exact), count.to(exact)])
+        sums += mine * torch.stack([loss_sum.to(exact), count.to(exact)])
     if accelerator:
         sums = accelerator.reduce(sums)
     model.train(was_training)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from llmkit.training.sharding import cut_like, local, whole
+
 # Newton–Schulz polynomial a X + b (X Xᵀ) X + c (X Xᵀ)² X: five rounds bring every
 # singular value of a matrix of norm 1 into about [0.7, 1.2] (Jordan et al. 2024).
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -60,11 +62,15 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         """Move every matrix once; gradients must be there."""
-        by_shape = defaultdict(list)
+        by_shape, cut = defaultdict(list), []
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    for part, step in self._directions(weight, group):
+                    target = weight
+                    if weight is not local(weight):  # cut: gather the step beside it
+                        target = torch.zeros(weight.shape, device=weight.device)
+                        cut.append((weight, target, group))
+                    for part, step in self._directions(weight, target, group):
                         wide = step.mT if step.size(0) > step.size(1) else step
                         by_shape[wide.shape].append((part, step, wide, group))
         for members in by_shape.values():
@@ -74,19 +80,22 @@ class Muon(torch.optim.Optimizer):
                 new = new if wide is step else new.mT
                 part.mul_(1 - group["lr"] * group["weight_decay"])
                 part.add_(new, alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
+        for weight, step, group in cut:
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(cut_like(step, weight))
 
-    def _directions(self, weight: Tensor, group: dict):
-        """Yield each part of a weight with its momentum, a step ahead (Nesterov)."""
+    def _directions(self, weight: Tensor, target: Tensor, group: dict):
+        """Yield each part of a target with its momentum, a step ahead (Nesterov)."""
         state, gradient = self.state[weight], weight.grad.float()
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(gradient)
         average = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(average, group["momentum"])
+        ahead = whole(gradient.lerp(average, group["momentum"]))
         rows, D = weight.shape
         keys = (rows - D) // 2  # fewer than D where heads share their keys
         parts = {"": [rows], "qkv": [D, keys, keys], "kv": [rows // 2] * 2}
         parts = parts[group["fused"]]
-        yield from zip(weight.split(parts), ahead.split(parts))
+        yield from zip(target.split(parts), ahead.split(parts))
 
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -34,6 +34,7 @@ class TrainingConfig:
     accumulation: int = 1  # pieces that a batch is computed in, to save memory
     evaluate_every: int = 0  # steps between evaluations; 0: only after the last
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: the device's best
+    compile: bool = False  # let torch.compile fuse the model: pays on a GPU, later
     seed: int = 0  # dropout, and nothing else: data and weights have their own
     out: Path | None = field(default=None)  # folder for checkpoints; None keeps none
     save_every: float = 60.0  # seconds between checkpoints

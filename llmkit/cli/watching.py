@@ -1,0 +1,130 @@
+"""Run a launched command, stop all of it together, and begin again after a crash."""
+
+import os
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+MISTAKE = "LLMKIT_MISTAKE"  # where the first of many processes notes a user's mistake
+PATIENCE = 30.0  # seconds to finish a step and save, after Ctrl-C
+
+
+def show(environment: dict[str, str], line: list[str]) -> None:
+    """Print a command as a shell would take it."""
+    told = [f"{name}={value}" for name, value in environment.items()]
+    print(f"$ {' '.join(told)} {shlex.join(line)}", flush=True)
+
+
+def watch(work, line: Callable, environment: dict[str, str], restarts: int) -> int:
+    """Run a command; after a crash begin it again, `restarts` times at most.
+
+    line: gives the command of a piece of work.
+    Returns: its exit code; 2 for a user's mistake, which no restart would mend, and 130
+    after Ctrl-C.
+    """
+    with tempfile.TemporaryDirectory(prefix="llmkit-") as folder:
+        mistake = Path(folder) / "mistake"
+        environment = {**os.environ, **environment, MISTAKE: str(mistake)}
+        for left in range(restarts, -1, -1):
+            code = _run(line(work), environment)
+            if code in (0, 130):
+                return code
+            if mistake.exists():
+                return 2
+            work = work.again()
+            resumes = "--resume" in work.flags
+            if left:
+                where = f"from {_last(work)}" if resumes else "from the beginning"
+                print(
+                    f"llmkit launch: a process died (exit code {code}); it goes on "
+                    f"{where}; {left - 1} restarts are left",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        more = ", or let --max-restarts 3 do so" * (not restarts)
+        how = f"go on from {_last(work)} with --resume" if resumes else "begin again"
+        print(
+            f"llmkit launch: error: a process died (exit code {code}, its own words "
+            f"stand above) and the others were stopped; {how}{more}",
+            file=sys.stderr,
+            flush=True,
+        )
+        return code
+
+
+def note_mistake(message: str) -> bool:
+    """Note a user's mistake for who launched this; return whether it was the first.
+
+    So that a mistake which every process makes is told once.
+    """
+    if MISTAKE not in os.environ:
+        return True
+    try:
+        with open(os.environ[MISTAKE], "x") as file:
+            file.write(message)
+    except FileExistsError:
+        return False
+    except OSError:  # the launcher is gone
+        return True
+    return True
+
+
+def _last(work) -> str:
+    """Name the last checkpoint of a run."""
+    from llmkit.training import find_checkpoints
+
+    kept = [path.name for path in find_checkpoints(work.options.out)]
+    return kept[0] if kept else "step 0"
+
+
+def _run(line: list[str], environment: dict[str, str]) -> int:
+    """Run a command to its end; leave none of its processes behind."""
+    ours = psutil.Popen(line, env=environment, start_new_session=True)
+    family: set[psutil.Process] = {ours}
+    try:
+        with _ended_like_ctrl_c():
+            while True:
+                _learn(ours, family)
+                with suppress(psutil.TimeoutExpired):
+                    return ours.wait(1.0)
+    except KeyboardInterrupt:
+        workers = _learn(ours, family)
+        for process in workers or [ours]:  # the launcher ends when they have
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGINT)
+        with suppress(KeyboardInterrupt):  # a second one stops at once
+            psutil.wait_procs(family, PATIENCE)
+        return 130
+    finally:
+        for process in family:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(family, PATIENCE)
+
+
+def _learn(ours: psutil.Process, family: set) -> list[psutil.Process]:
+    """Return a launcher's children; note them and theirs.
+
+    It starts them in sessions of their own: once it is dead, nobody knows whose they
+    are.
+    """
+    with suppress(psutil.Error):
+        family |= set(ours.children(recursive=True))
+        return ours.children()
+    return []
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Take a friendly request to end for Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,330 @@
+"""Check that training with weights cut among processes is training all the same.
+
+Accelerate shards on GPUs alone: on CPU processes it would quietly fall back to plain
+data parallel. So the two processes here, which its own launcher starts from
+fsdp2.yaml, tell it that they may: what then runs is its FSDP2 code, and torch's
+fully_shard over gloo, with the settings of that file. As a program, this file is what
+each of them runs.
+"""
+
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import ROOT, UnevenBatches, finish, random_ids, small_model, start, train
+from safetensors.torch import load_file, save_file
+
+from llmkit.batches import evaluation_batches
+from llmkit.metrics import IGNORE
+from llmkit.training import TrainingConfig, fit, plain_loss, processes
+from llmkit.training.checkpoints import gather
+from llmkit.training.sharding import is_sharded, local
+
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+RUNS = {
+    "adamw": dict(steps=10, clip=0.5),
+    "muon": dict(steps=6, optimizer="muon", weight_decay=0.1),
+    "in pieces": dict(steps=6, accumulation=2),
+}
+
+
+def model():
+    """Build a model whose embeddings are tied, and wide enough to be cut unevenly."""
+    return small_model(loud=False, tied=False, d_model=20)
+
+
+def evaluation() -> list:
+    """Return five batches, so that one of two processes has one fewer."""
+    return evaluation_batches(random_ids(80), 8, batch_size=2)
+
+
+def run_all(folder: Path) -> None:
+    """Make every run; the first process leaves weights and losses in the folder."""
+    told = {}
+    for name, recipe in RUNS.items():
+        ours = model()
+        steps = train(ours, UnevenBatches(5), evaluation(), **recipe)
+        weights, _, _ = gather(ours, [])
+        told[name] = {
+            "losses": [step.loss for step in steps],
+            "val_loss": steps[-1].val_loss,
+            "cut": is_sharded(ours),
+            "here": sum(local(p).numel() for p in ours.parameters()),
+            "whole": sum(p.numel() for p in ours.parameters()),
+        }
+        if processes.is_main():
+            save_file(
+                {n: w.contiguous() for n, w in weights.items()}, folder / f"{name}.st"
+            )
+            (folder / "told.json").write_text(json.dumps(told))
+
+
+def stop_and_go_on(folder: Path) -> None:
+    """Leave after step 3 of 6, then go on in the folder with another model."""
+    out = folder / "run"
+    config = TrainingConfig(steps=6, precision="fp32", out=out, optimizer="muon")
+    for step in fit(model(), UnevenBatches(5), config):
+        if step.number == 3:
+            break
+    other = small_model(7, loud=False, tied=False, d_model=20)
+    steps = list(fit(other, UnevenBatches(5), config, resume=True))
+    weights, _, _ = gather(other, [])
+    if processes.is_main():
+        (folder / "numbers.json").write_text(json.dumps([s.number for s in steps]))
+        save_file(
+            {n: w.contiguous() for n, w in weights.items()}, folder / "resumed.st"
+        )
+
+
+def save_in_parts(folder: Path) -> None:
+    """Write what each process has, by torch's own distributed checkpoints."""
+    import torch.distributed.checkpoint as parts
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+    ours = model()
+    train(ours, UnevenBatches(5), steps=2)
+    parts.save(get_model_state_dict(ours), checkpoint_id=folder / "parts")
+    weights, _, _ = gather(ours, [])
+    if processes.is_main():
+        save_file({n: w.contiguous() for n, w in weights.items()}, folder / "whole.st")
+
+
+def may_shard_here(original):
+    """Return an Accelerator's maker that shards on the CPU, too."""
+    from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+
+    def make(**options):
+        accelerator = original(**options)
+        accelerator.state.distributed_type = DistributedType.FSDP
+        accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        return accelerator
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> Path:
+    """Run this file in two processes that shard; return what they left."""
+    folder = tmp_path_factory.mktemp("both")
+    config = ROOT / "llmkit" / "launch" / "fsdp2.yaml"
+    line = ["-m", "accelerate.commands.launch", "--config_file", config]
+    code, _, err = finish(start(*line, "--num_processes", 2, __file__, folder))
+    assert code == 0, err
+    return folder
+
+
+def far(one: dict, other: dict) -> float:
+    """Return the largest difference between weights of the same names."""
+    assert one.keys() == other.keys()
+    return max(float((one[n] - other[n]).abs().max()) for n in one)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_weights_that_are_cut_train_as_whole_ones_do(name, both):
+    ours = model()
+    steps = train(ours, UnevenBatches(5), evaluation(), **RUNS[name])
+    theirs = {n: p.detach() for n, p in ours.named_parameters()}
+    assert far(load_file(both / f"{name}.st"), theirs) < 1e-4
+    told = json.loads((both / "told.json").read_text())[name]
+    assert told["losses"] == pytest.approx([step.loss for step in steps], abs=1e-4)
+    assert told["val_loss"] == pytest.approx(steps[-1].val_loss, abs=1e-4)
+    # and they were: each process holds about a half
+    assert told["cut"] and 0.4 < told["here"] / told["whole"] < 0.6
+
+
+def test_what_was_cut_goes_on_cut_and_in_one_process(both):
+    assert json.loads((both / "numbers.json").read_text()) == [4, 5, 6]
+    whole = model()
+    train(whole, UnevenBatches(5), steps=6, optimizer="muon")
+    theirs = {n: p.detach() for n, p in whole.named_parameters()}
+    assert far(load_file(both / "resumed.st"), theirs) < 1e-4
+    # and the checkpoint of the cut run, read by one process
+    alone = small_model(7, loud=False, tied=False, d_model=20)
+    (step, *_) = train(
+        alone,
+        UnevenBatches(5),
+        steps=7,
+        optimizer="muon",
+        resume=True,
+        out=both / "run",
+    )
+    assert step.number == 7 and "was made by 2 and this run goes on with 1" in step.note
+
+
+def test_parts_that_two_processes_wrote_are_read_by_one(both):
+    import torch.distributed.checkpoint as parts
+
+    fresh = {n: torch.zeros_like(p) for n, p in model().named_parameters()}
+    parts.load(fresh, checkpoint_id=both / "parts", no_dist=True)
+    assert far(fresh, load_file(both / "whole.st")) == 0
+    assert len(list((both / "parts").glob("*.distcp"))) == 2
+
+
+# DeepSpeed, beneath Accelerate
+
+
+def zero(folder: Path) -> None:
+    """Train by DeepSpeed with the settings that the launcher made of its file."""
+    import deepspeed
+    from accelerate.utils import DeepSpeedPlugin
+
+    deepspeed.init_distributed("gloo")
+    rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    plugin = DeepSpeedPlugin()
+    sizes = dict(train_micro_batch_size_per_gpu=3, train_batch_size=6)
+    plugin.deepspeed_config_process(must_match=False, **sizes)
+    config = plugin.deepspeed_config | {"zero_allow_untested_optimizer": True}
+    ours = model()
+    whole = sum(p.numel() for p in ours.parameters())
+    adamw = torch.optim.AdamW(ours.parameters(), lr=1e-3)
+    engine, *_ = deepspeed.initialize(model=ours, optimizer=adamw, config=config)
+    for inputs, labels in BATCHES:
+        count = int((labels != IGNORE).sum())
+        x, y = inputs.tensor_split(size)[rank], labels.tensor_split(size)[rank]
+        total, _ = plain_loss(engine, x, y)
+        engine.backward(total * size / count)
+        engine.step()
+    engine.save_checkpoint(str(folder / "zero"))
+    kept = sum(t.numel() for state in adamw.state.values() for t in state.values())
+    told = {"whole": whole, "optimizer": kept, "config": config["zero_optimization"]}
+    (folder / f"zero{rank}.json").write_text(json.dumps(told, default=str))
+    torch.distributed.destroy_process_group()
+
+
+ZERO = dict(steps=8, accumulation=2, clip=0.5)  # what `fit` does with DeepSpeed
+
+
+def fit_zero(folder: Path) -> None:
+    """Train, evaluate and save through `fit`, Accelerate and DeepSpeed."""
+    import deepspeed
+    from accelerate.state import PartialState
+    from accelerate.utils import DeepSpeedPlugin, DistributedType
+
+    original = processes.Accelerator
+
+    def make(**options):
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_CPU
+        accelerator = original(**options)
+        plugin = DeepSpeedPlugin()
+        plugin.set_mixed_precision("no")
+        plugin.select(_from_accelerator_state=True)
+        accelerator.state.distributed_type = DistributedType.DEEPSPEED
+        # Accelerate asks this again and again
+        PartialState._shared_state["distributed_type"] = DistributedType.DEEPSPEED
+        accelerator.state.deepspeed_plugins = {"default": plugin}
+        return accelerator
+
+    processes.join()
+    deepspeed.init_distributed("gloo")
+    processes.Accelerator = make
+    ours = model()
+    steps = train(ours, UnevenBatches(5), evaluation(), out=folder / "fit", **ZERO)
+    weights, _, _ = gather(ours, [])
+    if processes.is_main():
+        save_file({n: w.contiguous() for n, w in weights.items()}, folder / "fit.st")
+        told = [[step.loss for step in steps], steps[-1].val_loss]
+        (folder / "fit.json").write_text(json.dumps(told))
+    for wrong, recipe in (
+        ("Muon needs whole", dict(optimizer="muon")),
+        ("go on with the", {}),
+    ):
+        try:
+            train(
+                model(),
+                UnevenBatches(5),
+                resume=True,
+                out=folder / "fit",
+                **ZERO | recipe,
+            )
+        except ValueError as error:
+            assert wrong in str(error), error
+        else:
+            raise AssertionError(wrong)
+    processes.leave()
+
+
+BATCHES = [UnevenBatches(6)[i] for i in range(8)]
+
+
+def run_deepspeed(stage: int, folder: Path, what: str, monkeypatch) -> None:
+    """Start two processes from DeepSpeed's launch file, or skip where there is none."""
+    if not find_spec("deepspeed"):
+        pytest.skip(
+            "DeepSpeed is missing: DS_BUILD_OPS=0 DS_ACCELERATOR=cpu "
+            "pip install --no-build-isolation deepspeed"
+        )
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    config = ROOT / "llmkit" / "launch" / f"deepspeed-zero{stage}.yaml"
+    line = ["-m", "accelerate.commands.launch", "--config_file", config]
+    line += ["--num_processes", 2, __file__, folder, what]
+    code, _, err = finish(start(*line))
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_fit_trains_by_deepspeed_and_any_engine_reads_its_checkpoint(
+    stage, tmp_path, monkeypatch
+):
+    run_deepspeed(stage, tmp_path, "fit", monkeypatch)
+    twin = model()
+    steps = train(twin, UnevenBatches(5), evaluation(), **ZERO)
+    theirs = {n: p.detach() for n, p in twin.named_parameters()}
+    assert far(load_file(tmp_path / "fit.st"), theirs) < 1e-4
+    losses, val_loss = json.loads((tmp_path / "fit.json").read_text())
+    assert losses == pytest.approx([step.loss for step in steps], abs=1e-4)
+    assert val_loss == pytest.approx(steps[-1].val_loss, abs=1e-4)
+    # and one process goes on from there as from a checkpoint of its own
+    longer = ZERO | dict(steps=11)
+    alone, out = model(), tmp_path / "fit"
+    (step, *_) = train(alone, UnevenBatches(5), out=out, resume=True, **longer)
+    own = tmp_path / "own"
+    train(model(), UnevenBatches(5), out=own, **ZERO)
+    twin = model()
+    train(twin, UnevenBatches(5), out=own, resume=True, **longer)
+    assert step.number == 9
+    pairs = zip(alone.parameters(), twin.parameters())
+    assert max(float((a - b).detach().abs().max()) for a, b in pairs) < 1e-4
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed_trains_as_whole_weights_do_and_one_process_reads_it(
+    stage, tmp_path, monkeypatch
+):
+    run_deepspeed(stage, tmp_path, "zero", monkeypatch)
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    twin = model()
+    adamw = torch.optim.AdamW(twin.parameters(), lr=1e-3)
+    for inputs, labels in BATCHES:
+        total, count = plain_loss(twin, inputs, labels)
+        (total / count).backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)  # as the file says
+        adamw.step()
+        adamw.zero_grad()
+    weights = get_fp32_state_dict_from_zero_checkpoint(str(tmp_path / "zero"))
+    theirs = {n: p.detach() for n, p in twin.named_parameters()}
+    assert far({n: weights[n] for n in theirs}, theirs) < 1e-4
+    for rank in (0, 1):  # and each kept about half of AdamW's two averages
+        told = json.loads((tmp_path / f"zero{rank}.json").read_text())
+        assert told["config"]["stage"] == stage
+        assert 0.8 < told["optimizer"] / told["whole"] < 1.2
+
+
+def main(folder: Path, what: str = "") -> None:
+    """Run as one of two processes that shard."""
+    if what:
+        {"zero": zero, "fit": fit_zero}[what](folder)
+        return
+    processes.Accelerator = may_shard_here(processes.Accelerator)
+    run_all(folder)
+    stop_and_go_on(folder)
+    save_in_parts(folder)
+    processes.wait_for_all()
+    processes.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

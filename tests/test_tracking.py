@@ -1,0 +1,126 @@
+"""Check that steps come out as curves, by a tracker of Accelerate's, and only if so."""
+
+import json
+from importlib.util import find_spec
+
+import pytest
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+from helpers import quick_tiny
+
+from llmkit.cli import main
+from llmkit.training import Step, chosen_tracker, track, tracking
+
+STEPS = [Step(1, 2.5, 0.1, 64, 0.5, 0.5), Step(2, 2.0, 0.2, 128, 1.0, 1.0, 1.9)]
+
+
+@pytest.fixture
+def noted(monkeypatch) -> list:
+    """Let every tracker be installed, and return what they are told."""
+    told = []
+
+    class Tracker:
+        def __init__(self, name, **where):
+            told.append((name, where))
+
+        def start(self):
+            told.append("start")
+
+        def store_init_configuration(self, values):
+            told.append(values)
+
+        def log(self, values, step):
+            told.append((step, values))
+
+        def finish(self):
+            told.append("finish")
+
+    monkeypatch.setattr(tracking, "find_spec", lambda name: True)
+    for kind in ("tensorboard", "wandb"):
+        monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, kind, Tracker)
+    return told
+
+
+def test_each_step_is_noted_and_passed_on(noted, tmp_path):
+    assert list(track(STEPS, tmp_path, "tensorboard")) == STEPS
+    first = {"loss": 2.5, "rate": 0.1, "tokens": 64, "seconds": 0.5}
+    second = {"loss": 2.0, "val_loss": 1.9, "rate": 0.2, "tokens": 128, "seconds": 1.0}
+    assert noted == [
+        ("tensorboard", {"logging_dir": tmp_path}),
+        "start",
+        (1, first),
+        (2, second),
+        "finish",
+    ]
+
+
+def test_weights_and_biases_learns_which_run_it_is(noted, tmp_path):
+    list(track(STEPS, tmp_path, "wandb", {"seed": 3, "out": tmp_path}))
+    assert noted[0] == ("llmkit", {"dir": str(tmp_path)})
+    assert noted[2] == {"seed": 3, "out": str(tmp_path)}
+
+
+@pytest.mark.parametrize("kind", ["auto", "none"])
+def test_tensorboard_is_taken_where_it_is_installed(kind, noted, tmp_path):
+    list(track(STEPS, tmp_path, kind))
+    assert bool(noted) == (kind == "auto")
+
+
+def test_where_it_is_not_nothing_is_noted(monkeypatch):
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    assert chosen_tracker("auto") == "none"
+
+
+def test_a_break_ends_the_tracker_and_the_run(noted, tmp_path):
+    ended = []
+
+    def run():
+        try:
+            yield from STEPS
+        finally:
+            ended.append(True)
+
+    steps = track(run(), tmp_path)
+    next(steps)
+    steps.close()
+    assert noted[-1] == "finish" and ended
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--track wandb", "--track wandb needs wandb, which is not installed: pip"),
+        ("--track mlflow", "unknown tracker 'mlflow'; choose one of auto, none, tens"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(
+    flags, words, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    for command in ("pretrain --corpus a", "finetune --data a"):
+        line = f"{command} --out {tmp_path / 'out'} {flags}".split()
+        assert main(line) == 2
+        err = capsys.readouterr().err
+        assert words in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_writes_its_metrics_always_and_its_curves_if_told(noted, tmp_path):
+    (tmp_path / "good.txt").write_text("the cat sat on the mat.\n" * 200)
+    line = f"pretrain --corpus {tmp_path / 'good.txt'} --out {tmp_path / 'out'}"
+    with quick_tiny():
+        assert main([*line.split(), "--max-steps", "3", "--track", "tensorboard"]) == 0
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [1, 2, 3]
+    assert [entry[0] for entry in noted[2:-1]] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_real_tensorboard_reads_the_curve(tmp_path):
+    if not find_spec("tensorboard"):
+        pytest.skip("TensorBoard is missing: pip install tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    list(track(STEPS, tmp_path, "tensorboard"))
+    found = EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert [(e.step, e.value) for e in found.Scalars("loss")] == [(1, 2.5), (2, 2.0)]
