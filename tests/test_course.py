@@ -301,30 +301,35 @@ def test_an_output_keeps_its_picture_when_its_widget_goes():
     assert kept == {"image/png": "iVBO", "text/plain": "HBox()"}
 
 
-@pytest.mark.slow
-@pytest.mark.process
-def test_ctrl_c_ends_the_course_and_its_kernel(folder, tmp_path):
-    write(folder, "01_slow", "import os, time; print(os.getpid()); time.sleep(60)")
-    write(folder, "02_next", "1")
-    code = f"""
+# Runs a course, and presses Ctrl-C a second after its sleeping cell began.
+INTERRUPTED = """
 import os, pathlib, signal, sys, threading
 from llmkit import course
 from llmkit.course import execution
+folder, out = sys.argv[1:]
 started = execution._Watch.__call__
 def watch(self, cell, cell_index):
     stop = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
     if "sleep" in cell.source: stop.start()
     started(self, cell, cell_index)
 execution._Watch.__call__ = watch
-options = course.CourseOptions(profile="smoke", out={str(tmp_path / "out")!r})
-course.run(options, pathlib.Path({str(folder)!r}))
+course.run(course.CourseOptions(profile="smoke", out=out), pathlib.Path(folder))
 """
-    command = [sys.executable, "-c", code]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_ctrl_c_ends_the_course_and_its_kernel(folder, tmp_path):
+    write(folder, "01_slow", "import os, time; print(os.getpid()); time.sleep(60)")
+    write(folder, "02_next", "1")
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", INTERRUPTED, str(folder), str(out)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, cwd=execution.ROOT
     )
-    assert done.returncode != 0 and "KeyboardInterrupt" in done.stderr
+    assert done.returncode != 0
+    assert "KeyboardInterrupt" in done.stderr
     assert "01_slow" in done.stdout  # it had begun
     assert "02_next" not in done.stdout  # and nothing came after it
-    kernel = int(texts(tmp_path / "out" / "01_slow.ipynb"))
+    kernel = int(texts(out / "01_slow.ipynb"))  # what the cell printed before it slept
     assert not psutil.pid_exists(kernel)

@@ -93,6 +93,14 @@ def test_calibration_of_nothing_and_of_what_does_not_fit():
         figures.calibration_picture([1, 2], [0.5], [0.5], 0.0)
 
 
+def test_the_points_of_a_logarithmic_axis_have_short_names():
+    xs = [3.16228e-05, 0.25, 1.0, 1056.0]
+    curves = {"one": (xs, [0.5] * 4, [0.1] * 4)}
+    picture = figures.curve_picture(curves, "x", "y", "sd", log="x")
+    labels = picture.figure.axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == ["3.2e-05", "0.25", "1", "1056"]
+
+
 def test_curves_differ_in_colour_style_and_marker_and_bear_their_bars():
     xs = [1e-6, 1e-5, 1e-4]
     curves = {

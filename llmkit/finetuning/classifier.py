@@ -139,7 +139,7 @@ def _first_token_only(model: nn.Module) -> Iterator[None]:
 
 
 # Whose blocks are BERT's, and whose head reads the first token.
-_READS_FIRST = ("bert", "roberta", "electra", "camembert", "xlm-roberta")
+_READS_FIRST = ("bert", "roberta", "electra")
 
 
 def _tables(module: nn.Module) -> list[nn.Embedding]:

@@ -510,7 +510,7 @@ from llmkit.training import TrainingConfig, fit, show_progress
 from llmkit.transformer import Decoder, ModelConfig
 
 shape = {"context": 256, "n_layers": 2, "n_heads": 4, "d_model": 64}
-steps = for_profile(profile, smoke=15, cpu=500, gpu=2000)
+steps = for_profile(profile, smoke=30, cpu=500, gpu=2000)
 how = TrainingConfig(steps, learning_rate=5e-3, precision="fp32")
 
 

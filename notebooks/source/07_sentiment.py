@@ -523,7 +523,7 @@ sizes = for_profile(  # and epochs
     cpu={50: 5, 200: 3, 800: 2},
     gpu={50: 6, 200: 4, 800: 3},
 )
-lots = range(for_profile(profile, smoke=2, cpu=3, gpu=5))  # draws
+lots = range(for_profile(profile, smoke=1, cpu=3, gpu=5))  # draws
 
 # %% [markdown]
 # Both learn from the same draws, and answer the same test texts:
