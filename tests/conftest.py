@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -51,3 +52,11 @@ def browser_path() -> str:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     need(path, "Chromium", "apt install chromium")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left():
+    """End what a test that failed has started: it would slow down all others."""
+    yield
+    if helpers := sys.modules.get("helpers"):
+        helpers.end_what_was_started()

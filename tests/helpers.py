@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from hypothesis import settings
@@ -119,7 +120,7 @@ def random_mask(*shape: int, seed: int = 0) -> torch.Tensor:
 def start(*arguments: object, **options) -> subprocess.Popen:
     """Start Python in a process of its own, with its output caught as text."""
     own = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -129,6 +130,23 @@ def start(*arguments: object, **options) -> subprocess.Popen:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **options,
     )
+    STARTED.append(process)
+    return process
+
+
+STARTED: list[subprocess.Popen] = []  # of the test that runs
+
+
+def end_what_was_started() -> None:
+    """Leave no process behind, nor those that it has started, whatever went wrong."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+            for one in (process, *family):
+                with suppress(psutil.Error):
+                    one.kill()
+            process.wait()
 
 
 def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, str]:
