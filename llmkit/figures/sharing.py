@@ -5,6 +5,7 @@ Source: Lesson 08.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def shards_picture(
     """
     grids = {kind: np.asarray(grid) for kind, grid in held.items()}
     ranks, told = len(notes), [[] for _ in notes]
-    figure = Figure(figsize=(8.6, 0.34 * ranks + 1.7), layout="constrained")
+    figure = Figure(figsize=(8.6, 0.34 * ranks + 1.9), layout="constrained")
     panels = figure.subplots(1, len(grids), squeeze=False, sharey=True)[0]
     for axes, (kind, grid) in zip(panels, grids.items()):
         if grid.ndim != 3 or len(grid) != ranks or grid.min() < 0:
@@ -59,7 +60,7 @@ def shards_picture(
         panels[-1].annotate(
             note, (1.02, rank), xycoords=("axes fraction", "data"), va="center", size=9
         )
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(fill(title, 88), fontsize=10.5)
     marks = [Patch(label=name, **style) for name, style in STATES]
     where = dict(loc="outside lower center", ncols=len(marks), frameon=False)
     figure.legend(handles=marks, fontsize=8.5, **where)

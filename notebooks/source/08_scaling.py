@@ -325,9 +325,9 @@ def error(model, x, y, pieces, bug):
     return ((ours - g).norm() / g.norm()).item()
 
 
-pieces = [1, 2, 4, 8]
+pieces = [2, 4, 8]
 errors = {
-    name: (pieces, [error(model, x, y, p, bug) + 1e-9 for p in pieces])
+    name: (pieces, [error(model, x, y, p, bug) for p in pieces])
     for name, bug in {"sums over n": False, "mean of means": True}.items()
 }
 figures.lines(errors, "pieces", "error of the gradient", log="y")
@@ -524,33 +524,42 @@ through = {
     for name in reversed(cut)
 }
 places = list(range(len(moments)))
-figures.lines(
+picture = figures.lines(
     {name: (places, told) for name, told in through.items()},
     x="moment of the step",
     y="bytes a parameter, each rank",
 )
+picture.figure.axes[0].set_xticks(places, moments, rotation=40, ha="right")
+picture
 
 # %% [markdown]
 # So is ZeRO-3 always best? Count what a device sends in a step for it. To
-# average $N$ numbers around a ring of $W$ costs $2N(W-1)/W$; cutting the
-# gradients is free, since an all-reduce is a cut and a gathering anyway. But
-# where weights are cut, each block is gathered twice, and again for each piece
-# of an accumulated batch.
+# average $N$ numbers around a ring of $W$ devices, each sends $2N(W-1)/W$:
+# half of it to cut and add, half to gather. Who cuts gradients saves the
+# second half. But where weights are cut, each block is gathered twice, for
+# forward and backward, and again for each piece of an accumulated batch.
 
 # %%
 from llmkit.planning.timing import traffic
 
-sent = {
-    f"{name}, {p} piece{'s' * (p > 1)}": traffic(size, name, 8, "bf16", p)
-    for name in ("ddp", "fsdp2")
-    for p in (1, 4)
+ways = {
+    "ddp": ("ddp", "bf16", 1),
+    "fsdp2": ("fsdp2", "bf16", 1),
+    "fsdp2, fp32": ("fsdp2", "fp32", 1),
+    "fsdp2, 4 pieces": ("fsdp2", "bf16", 4),
 }
-in_gigabytes = {name: amount / 1e9 for name, amount in sent.items()}
-figures.bars(in_gigabytes, "GB that each of 8 devices sends a step")
+sent = {}
+for name, (strategy, precision, many) in ways.items():
+    total = traffic(size, strategy, 8, precision, many) / 1e9
+    averaged = 4 * N * 7 / 8 / 1e9 * (2 if strategy == "ddp" else 1)
+    sent[name] = {"gradients": averaged, "weights": total - averaged}
+figures.stacked(sent, "GB that each of 8 devices sends a step")
 
 # %% [markdown]
-# Between GPUs in one machine that hides behind the computing. Over a slow
-# network it does not. Cut what does not fit, and nothing else.
+# In float32 it is the half more that the ZeRO paper counts. Where weights
+# travel in 16 bits it is no more than DDP's, until batches come in pieces.
+# Between GPUs in one machine all this hides behind the computing; over a slow
+# network it does not. So cut what does not fit, and nothing else.
 #
 # ### Play: your model on their GPUs
 #
@@ -706,10 +715,10 @@ for D_in in (32, 128, 1024):
     layer = nn.Linear(D_in, D_in).to(where)
     inputs = torch.randn(1024, D_in, device=where)
     slow, fast = (pass_seconds(layer, inputs, half) for half in (False, True))
-    faster[f"width {D_in}"] = slow / fast
+    faster[str(D_in)] = slow / fast
     advice[D_in] = best_precision(layer).replace("no", "fp32")
 print("what fit would take here:", advice)
-figures.bars(faster, "times as fast in bfloat16")
+figures.bars(faster, "times as fast in bfloat16", "layers of width")
 
 # %% [markdown]
 # Below 1 it is slower. The kit's `precision="auto"` asks the device and the
@@ -784,15 +793,18 @@ print(f"killed after step {len(steps_of('killed'))} of {length}")
 # %%
 def finish(**running):
     """Wait for commands to end, and say how far each is meanwhile."""
+    told = time.monotonic()
     while any(run.poll() is None for run in running.values()):
-        far = [f"{name} {len(steps_of(name))}" for name in running]
-        print("steps: " + ", ".join(far), end="\r")
-        time.sleep(0.5)
+        time.sleep(0.1)
+        if time.monotonic() - told > 3:
+            far = [f"{name} {len(steps_of(name))}" for name in running]
+            print("steps: " + ", ".join(far))
+            told = time.monotonic()
     for name, run in running.items():
         said, _ = run.communicate()
         if run.returncode:
             raise RuntimeError(f"{name} failed:\n{said[-2000:]}")
-    print("all at their end" + 30 * " ")
+    print("all at their end")
 
 
 killed = start(f"llmkit pretrain {flags} --out killed --resume")
@@ -917,32 +929,33 @@ show(plan)
 #
 # ### Your budget
 #
-# `budget` and `deadline` stand in the first code cell. Which GPUs keep both,
-# for those 10 billion tokens, even if only *likely*?
-
+# `budget` and `deadline` stand in the first code cell. Which GPUs are likely
+# to keep both, for those 10 billion tokens? (`llmkit plan` takes them as
+# `--budget` and `--deadline`; where it can't be done, it says what could.)
 
 # %%
-def within(gpu, gpus):
-    """Plan for these devices, or say that the limits can't be met."""
-    limits = dict(budget=budget, deadline=deadline)
-    try:
-        return answer(replace(question, gpu=gpu, gpus=gpus, **limits)).chosen
-    except ValueError:
-        return None
+from llmkit.planning.asking import seconds
+from llmkit.planning.ranges import say_dollars
 
-
-plans = {(g, n): within(g, n) for g in device_names() for n in (1, 2, 8)}
-good = {key: chosen for key, chosen in plans.items() if chosen}
+rented = [name for name in device_names() if device(name).price]
+plans = [
+    (gpu, answer(replace(question, gpu=gpu, gpus=gpus)).chosen)
+    for gpu in rented
+    for gpus in (1, 8)
+]
+good = [
+    (gpu, way)
+    for gpu, way in plans
+    if way.dollars.likely <= budget and way.seconds.likely <= seconds(deadline)
+]
+good.sort(key=lambda pair: pair[1].dollars.likely)
 print(f"{len(good)} of {len(plans)} keep ${budget:g} and {deadline}")
 
 # %%
-from llmkit.planning.ranges import say_dollars
-
-cheapest = sorted(good.items(), key=lambda kv: kv[1].dollars.likely)
-for (name, number), chosen in cheapest[:8]:
-    cost, hours = chosen.dollars.likely, chosen.seconds.likely
-    print(f"{number} × {name:<9} {chosen.name:<6} ", end="")
-    print(f"{say_dollars(cost):>6} in {say_seconds(hours)}")
+for gpu, way in good[:8]:
+    cost, takes = way.dollars.likely, way.seconds.likely
+    print(f"{way.devices} × {gpu:<9} {way.name:<6} ", end="")
+    print(f"{say_dollars(cost):>6} in {say_seconds(takes)}")
 
 # %% [markdown]
 # Money hardly depends on the number of devices: twice as many for half the
