@@ -50,7 +50,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from llmkit import figures
+from llmkit import figures, planning
+from llmkit.batches import NextTokenBatches, evaluation_batches
 from llmkit.exercises import (
     band,
     check,
@@ -60,7 +61,12 @@ from llmkit.exercises import (
     quiz,
     solution,
 )
-from llmkit.planning import STRATEGIES, device, named_config, size_of
+from llmkit.metrics import IGNORE, token_loss
+from llmkit.planning import device, named_config, size_of, step_seconds
+from llmkit.planning.ranges import say_bytes, say_dollars, say_seconds
+from llmkit.stories import stories
+from llmkit.tokenizer import WordTokenizer
+from llmkit.training import TrainingConfig, best_precision, fit
 from llmkit.transformer import Decoder, ModelConfig
 
 began = time.perf_counter()
@@ -78,13 +84,8 @@ began = time.perf_counter()
 
 # %%
 gpt2 = named_config("gpt2-124m")
-V, T, L, D, H = (
-    gpt2.vocab_size,
-    gpt2.context,
-    gpt2.n_layers,
-    gpt2.d_model,
-    gpt2.n_heads,
-)
+V, T = gpt2.vocab_size, gpt2.context
+L, D, H = gpt2.n_layers, gpt2.d_model, gpt2.n_heads
 N = V * D + T * D + L * (12 * D**2 + 13 * D) + 2 * D
 print(f"{N:,} parameters")
 
@@ -113,18 +114,13 @@ print(f"with attention {per_token / 1e6:,.0f} million")
 # Hardly a difference, for texts of 1,024 tokens. Now let them grow.
 
 # %%
-from llmkit.planning import flops_per_token
-
 contexts = [2**k for k in range(9, 18)]
-off = [flops_per_token(replace(gpt2, context=t)) / (6 * N) for t in contexts]
-rule = ("the rule", 1.0)
-figures.lines(
-    {"GPT-2": (contexts, off)},
-    x="tokens of context",
-    y="work, in units of 6ND",
-    level=rule,
-    log="xy",
-)
+longer = [planning.flops_per_token(replace(gpt2, context=t)) for t in contexts]
+curve = {"GPT-2": (contexts, [work / (6 * N) for work in longer])}
+
+# %%
+how = dict(level=("the rule", 1.0), log="xy")
+figures.lines(curve, "tokens of context", "work, in units of 6ND", **how)
 
 # %% [markdown]
 # Whoever plans long contexts by $6ND$ misses most of the bill.
@@ -136,9 +132,6 @@ figures.lines(
 # training usually reaches.
 
 # %%
-from llmkit.planning import step_seconds
-from llmkit.planning.ranges import say_bytes, say_seconds
-
 tokens, batch = 10e9, 2**19  # of the whole run, and of a step
 for name, precision in {"cpu": "fp32", "h100": "bf16"}.items():
     step = step_seconds(size, device(name), "single", 1, precision, batch)
@@ -159,16 +152,9 @@ print(f"weights: {say_bytes(4 * N)}, and any phone has room for that")
 # $$g = \frac{1}{n} \sum_{i=1}^{n} \nabla \ell_i
 # = \sum_{r=1}^{W} \frac{n_r}{n}\, g_r$$
 #
-# First some data, where rows differ: from each story only the first 2, 4, …
-# or 64 tokens are asked for, the rest is ignored (label -100). So it is in
-# practice: one answer is a word, the next a page.
+# First some data, the stories of lesson 06:
 
 # %%
-from llmkit.batches import NextTokenBatches, evaluation_batches
-from llmkit.metrics import IGNORE, token_loss
-from llmkit.stories import stories
-from llmkit.tokenizer import WordTokenizer
-
 count = for_profile(profile, smoke=1_500, cpu=6_000, gpu=20_000)
 text = "\n" + "".join(stories(count, seed=seed + 1))
 unseen = "\n" + "".join(stories(60, seed=seed))
@@ -176,12 +162,18 @@ tokenizer = WordTokenizer.train(text + unseen)
 story_end = tokenizer.encode("\n")[0]
 ids, unseen_ids = (torch.tensor(tokenizer.encode(t)) for t in (text, unseen))
 
+# %% [markdown]
+# Let rows differ: of each, only the first 2, 4, … or 64 tokens are asked for,
+# the rest is ignored (label -100). So it is in practice, where one answer is
+# a word and the next a page.
+
 # %%
 how = dict(context=64, boundary=story_end, seed=seed)
 deck = NextTokenBatches(ids, batch_size=8, **how)
 held_out = NextTokenBatches(unseen_ids, batch_size=16, **how)
 
 
+# %%
 def uneven(i, deck=deck):
     """Return a batch whose rows ask for 2 to 64 labels each: (B, T) each."""
     x, y = deck[i]  # (B, T) each
@@ -190,6 +182,7 @@ def uneven(i, deck=deck):
     return x, y.masked_fill(torch.arange(64) >= asked, IGNORE)
 
 
+# %%
 x, y = uneven(0)
 print("labels a row:", (y != IGNORE).sum(dim=1).tolist())
 
@@ -203,6 +196,12 @@ def gradients(model, x, y):
     total, n = token_loss(model(x), y)
     weights = list(model.parameters())
     return list(torch.autograd.grad(total / n, weights)), int(n)
+
+
+# %%
+def farthest(a, b):
+    """Return the largest difference between two lists of tensors."""
+    return max((u - v).abs().max().item() for u, v in zip(a, b))
 
 
 # %% [markdown]
@@ -229,18 +228,14 @@ shape = ModelConfig(
 )
 torch.manual_seed(seed)
 model = Decoder(shape)
+
+# %%
 copies = [copy.deepcopy(model) for _ in range(2)]
 whole, n = gradients(model, x, y)
 parts = [gradients(m, x[r::2], y[r::2]) for r, m in enumerate(copies)]
 shared = average_gradients(*zip(*parts))
 
-
 # %%
-def farthest(a, b):
-    """Return the largest difference between two lists of tensors."""
-    return max((u - v).abs().max().item() for u, v in zip(a, b))
-
-
 print("labels of the two:", [n_r for _, n_r in parts], "of", n)
 print(f"farthest from one big batch: {farthest(shared, whole):.1e}")
 print(f"apart, the copies differ by {farthest(parts[0][0], parts[1][0]):.2f}")
@@ -268,7 +263,7 @@ for W in (1, 2, 3, 4):
     dealt = loses_rows(last, W)
     means = [sum(s) / len(s) if s else float("nan") for s, _ in dealt]
     loss = sum(weight * m for m, (_, weight) in zip(means, dealt))
-    print(f"{W} processes: loss {loss:.2f}")
+    print(f"W = {W}: loss {loss:.2f}")
 
 # %% [markdown]
 # The loss must not depend on $W$. Return, for each process, the rows that it
@@ -288,7 +283,7 @@ deal = check("08.2", deal).best
 # %%
 for W in (1, 2, 3, 4):
     means = [weight * sum(s) / len(s) for s, weight in deal(last, W)]
-    print(f"{W} processes: loss {sum(means):.2f}")
+    print(f"W = {W}: loss {sum(means):.2f}")
 
 # %% [markdown]
 # ### The same hands, one after another
@@ -325,6 +320,7 @@ def error(model, x, y, pieces, bug):
     return ((ours - g).norm() / g.norm()).item()
 
 
+# %%
 pieces = [2, 4, 8]
 errors = {
     name: (pieces, [error(model, x, y, p, bug) for p in pieces])
@@ -350,6 +346,7 @@ def judge(model):
     return (sum(t for t, _ in told) / sum(n for _, n in told)).item()
 
 
+# %%
 def trained(bug, lot, steps):
     """Train by accumulation; return the losses on the way, and the model."""
     torch.manual_seed(lot)
@@ -364,8 +361,11 @@ def trained(bug, lot, steps):
     return curve, model
 
 
+# %% [markdown]
+# Luck must not decide, so each is trained from several seeds.
+
 # %%
-steps, lots = for_profile(profile, smoke=(16, 1), cpu=(200, 3), gpu=(400, 5))
+steps, lots = for_profile(profile, smoke=(8, 1), cpu=(200, 3), gpu=(400, 5))
 curves = {"mean of means": [], "sums over n": []}
 for lot in range(lots):
     for name, told in curves.items():
@@ -373,6 +373,8 @@ for lot in range(lots):
         told.append(curve)
     ends = ", ".join(f"{k} {told[-1][-1]:.3f}" for k, told in curves.items())
     print(f"seed {lot}, at the end: {ends}")
+
+# %%
 at = list(range(1, steps + 1, steps // 8))
 means = {k: (at, torch.tensor(c).mean(dim=0)) for k, c in curves.items()}
 figures.lines(means, "steps", "nats a label, held out")
@@ -390,18 +392,13 @@ figures.lines(means, "steps", "nats a label, held out")
 # tokens, several rates.
 
 # %%
-from llmkit.training import TrainingConfig, fit
-
 evaluation = evaluation_batches(unseen_ids, 64, boundary=story_end)
-read = for_profile(profile, smoke=16, cpu=160, gpu=640)  # batches of 8
-rates = for_profile(
-    profile,
-    smoke=[0.008],
-    cpu=[0.002, 0.004, 0.008, 0.016, 0.032, 0.064],
-    gpu=[0.002, 0.004, 0.008, 0.016, 0.032, 0.064],
-)
+read = for_profile(profile, smoke=8, cpu=160, gpu=640)  # batches of 8
+several = for_profile(profile, smoke=1, cpu=5, gpu=6)
+rates = [0.004 * 2**k for k in range(several)]
 
 
+# %%
 def loss_at(rate, rows):
     torch.manual_seed(seed)
     config = TrainingConfig(read * 8 // rows, learning_rate=rate)
@@ -414,16 +411,22 @@ def loss_at(rate, rows):
 found = {f"{b} rows": [loss_at(r, b) for r in rates] for b in (8, 64)}
 for name, told in found.items():
     print(f"{name}: best at {rates[told.index(min(told))]}")
+
+# %%
 swept = {name: (rates, told) for name, told in found.items()}
-figures.lines(swept, "learning rate", "nats a token", log="x")
+picture = figures.lines(swept, "learning rate", "nats a token", log="x")
+axes = picture.figure.axes[0]
+axes.minorticks_off()
+axes.set_xticks(rates, rates)
+picture
 
 # %% [markdown]
 # Is it eight times? It is a rule of thumb, found with SGD on pictures (Goyal
 # et al. 2017). Adam's steps do not even grow with the gradient; there √8 is
-# the better place to begin looking, and beyond some batch no rate makes up
-# for the steps that are missing (McCandlish et al. 2018). In the kit
-# `--batch-size` counts the rows of *all* processes: add devices, and the
-# recipe stays.
+# the better place to begin looking (Malladi et al. 2022), and beyond some
+# batch no rate makes up for the steps that are missing (McCandlish et al.
+# 2018). In the kit `--batch-size` counts the rows of *all* processes: add
+# devices, and the recipe stays.
 #
 # ## 3. What fills a device
 #
@@ -451,8 +454,6 @@ mine = predict("08.3", guess)
 # \text{ bytes}$$
 
 # %%
-from llmkit.planning import memory
-
 B = 8  # rows of T tokens
 by_hand = {
     "weights": 4 * N,
@@ -460,7 +461,9 @@ by_hand = {
     "averages": 8 * N,
     "activations": 4 * B * T * (L * (16 * D + H) + 2 * D),
 }
-held = memory(size, "single", rows=B)
+
+# %%
+held = planning.memory(size, "single", rows=B)
 kits = held.parameters, held.gradients, held.optimizer, held.activations
 assert tuple(by_hand.values()) == kits
 
@@ -474,8 +477,8 @@ mine.reveal(billion)
 
 # %% [markdown]
 # The weights are the smallest part. The state is four times as much, and what
-# rows leave behind comes on top: 50,257 logits for each token, three times
-# over at the loss, hold as much as a good part of the blocks. Activations can
+# rows leave behind comes on top. At the loss, 50,257 logits for each token,
+# three times over, rival all that the blocks keep. Activations can
 # be given up: keep only each block's input and compute the rest again
 # (**activation checkpointing**), for a third more work. The state cannot. It
 # can be cut.
@@ -492,20 +495,19 @@ mine.reveal(billion)
 # arrow keys work. Watch one rank. When does it hold more than its own?
 
 # %%
-from llmkit.planning import holdings, moment_names
-
-moments = moment_names(blocks=3)
+moments = planning.moment_names(blocks=3)
 
 
 def draw_moment(strategy, ranks, moment):
     """Draw who holds which piece at a moment of a step."""
-    now = holdings(strategy, ranks, moment, blocks=3)
+    now = planning.holdings(strategy, ranks, moment, blocks=3)
     bytes_each = [now.bytes_each(rank) for rank in range(ranks)]
     notes = [f"{amount:.1f} bytes" for amount in bytes_each]
     title = f"{strategy}, moment {moment}: {now.words}"
     return figures.shards_picture(now.held, notes, title)
 
 
+# %%
 cut = ["fsdp2", "zero2", "zero1", "ddp"]
 figures.play(
     draw_moment,
@@ -519,35 +521,38 @@ figures.play(
 # model. Here they are through the whole step, for eight ranks:
 
 # %%
-through = {
-    name: [holdings(name, 8, i).bytes_each(0) for i in range(len(moments))]
-    for name in reversed(cut)
-}
 places = list(range(len(moments)))
-picture = figures.lines(
-    {name: (places, told) for name, told in through.items()},
-    x="moment of the step",
-    y="bytes a parameter, each rank",
-)
-picture.figure.axes[0].set_xticks(places, moments, rotation=40, ha="right")
+through = {}
+for name in reversed(cut):
+    now = [planning.holdings(name, 8, i) for i in places]
+    through[name] = (places, [moment.bytes_each(0) for moment in now])
+
+# %%
+y_axis = "bytes a parameter, each rank"
+picture = figures.lines(through, "moment of the step", y_axis)
+axes = picture.figure.axes[0]
+axes.set_xticks(places, moments, rotation=40, ha="right")
 picture
 
 # %% [markdown]
 # So is ZeRO-3 always best? Count what a device sends in a step for it. To
 # average $N$ numbers around a ring of $W$ devices, each sends $2N(W-1)/W$:
-# half of it to cut and add, half to gather. Who cuts gradients saves the
-# second half. But where weights are cut, each block is gathered twice, for
-# forward and backward, and again for each piece of an accumulated batch.
+# half of it to cut and add up (reduce-scatter), half to gather the sums
+# (all-gather). Who cuts gradients needs the first half only. But where weights
+# are cut, each block is gathered twice, for forward and backward, and again
+# for each piece of an accumulated batch.
 
 # %%
 from llmkit.planning.timing import traffic
 
 ways = {
     "ddp": ("ddp", "bf16", 1),
-    "fsdp2": ("fsdp2", "bf16", 1),
+    "fsdp2, bf16": ("fsdp2", "bf16", 1),
     "fsdp2, fp32": ("fsdp2", "fp32", 1),
     "fsdp2, 4 pieces": ("fsdp2", "bf16", 4),
 }
+
+# %%
 sent = {}
 for name, (strategy, precision, many) in ways.items():
     total = traffic(size, strategy, 8, precision, many) / 1e9
@@ -563,10 +568,8 @@ figures.stacked(sent, "GB that each of 8 devices sends a step")
 #
 # ### Play: your model on their GPUs
 #
-# Each bar is what *one* H100 would hold, part by part, each at its fullest
-# (they do not all peak at the same moment). The dashed line is what it has.
 # Your own model is the one with the `layers` and the `width` of the first
-# code cell. Which is the simplest strategy that stays below?
+# code cell.
 
 # %%
 own = ModelConfig.preset(
@@ -575,26 +578,35 @@ own = ModelConfig.preset(
 sizes = {"my own": size_of(own, "my own")}
 for name in ("gpt2-124m", "gpt2-355m", "gpt2-1.5b"):
     sizes[name] = size_of(named_config(name), name)
+
+# %%
 huge = replace(own, n_layers=80, d_model=8192, n_heads=64)
 sizes["80 layers of 8192"] = size_of(huge)
 h100 = device("h100")
 kinds = ["parameters", "gradients", "optimizer", "activations", "buffers"]
+
+# %% [markdown]
+# Each bar is what *one* H100 would hold, part by part, each at its fullest
+# (they do not all peak at the same moment). The dashed line is what it has.
+# Which is the simplest strategy that stays below?
 
 
 # %%
 def draw_memory(model, gpus, rows, checkpoints):
     """Draw what one GPU holds under each strategy, in bf16."""
     bars, size = {}, sizes[model]
-    for name in STRATEGIES:
+    for name in planning.STRATEGIES:
         many = 1 if name == "single" else gpus
         again = checkpoints == "yes"
-        one = memory(size, name, rows, many, "bf16", again, place="gpu")
+        how = (name, rows, many, "bf16", again)
+        one = planning.memory(size, *how, place="gpu")
         bars[name] = {kind: getattr(one, kind) / 1e9 for kind in kinds}
     title = f"{model}: {size.parameters / 1e9:.3g} billion, {gpus} GPUs"
     level = ("an H100", h100.memory / 1e9)
     return figures.stacked(bars, "GB on each GPU", title, level)
 
 
+# %%
 figures.play(
     draw_memory,
     model=figures.choice("model", list(sizes)),
@@ -631,6 +643,8 @@ z.retain_grad()
 total, n = token_loss(z, y)
 model.zero_grad()
 (total / n).backward()
+
+# %%
 at_weights = torch.cat([p.grad.flatten() for p in model.parameters()])
 real = {"at the logits": z.grad.flatten(), "at the weights": at_weights}
 real = {name: g[g != 0].abs() for name, g in real.items()}
@@ -658,6 +672,7 @@ def lost(S, dtype):
     return max(gone)
 
 
+# %%
 powers = list(range(0, 41, 2))
 formats = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 shares = {
@@ -708,8 +723,6 @@ def pass_seconds(layer, x, half):
 
 
 # %%
-from llmkit.training import best_precision
-
 faster, advice = {}, {}
 for D_in in (32, 128, 1024):
     layer = nn.Linear(D_in, D_in).to(where)
@@ -717,6 +730,8 @@ for D_in in (32, 128, 1024):
     slow, fast = (pass_seconds(layer, inputs, half) for half in (False, True))
     faster[str(D_in)] = slow / fast
     advice[D_in] = best_precision(layer).replace("no", "fp32")
+
+# %%
 print("what fit would take here:", advice)
 figures.bars(faster, "times as fast in bfloat16", "layers of width")
 
@@ -739,6 +754,7 @@ clean = {k: v for k, v in os.environ.items() if not k.startswith(told)}
 clean["ACCELERATE_USE_CPU"] = "true"  # here all of them work on the CPU
 
 
+# %%
 def start(command):
     """Start a command of llmkit's beside this notebook."""
     print("$", command)
@@ -752,22 +768,27 @@ def start(command):
     )
 
 
+# %% [markdown]
+# The flags are those of a large run, but for the shape: GPT-2's recipe, AdamW,
+# 16 rows a step *whoever computes them*.
+
 # %%
-length = for_profile(profile, smoke=12, cpu=60, gpu=60)
+length = for_profile(profile, smoke=8, cpu=60, gpu=60)
 flags = (
     "--corpus stories --size 200000 --tokenizer word --preset gpt2-124m "
     "--layers 2 --width 64 --heads 4 --context 64 --batch-size 16 "
     f"--max-steps {length} --precision fp32 --save-every 0.001 --track none"
 )
+
+# %%
 W = min(2, os.cpu_count() or 1)  # processes that this machine has cores for
 one = start(f"llmkit pretrain {flags} --out one")
 two = start(f"llmkit launch cpu --processes {W} -- pretrain {flags} --out two")
 killed = start(f"llmkit pretrain {flags} --out killed")
 
 # %% [markdown]
-# The flags are those of a large run, but for the shape: GPT-2's recipe, AdamW,
-# 16 rows a step *whoever computes them*. Every run writes a line a step into
-# its `metrics.jsonl`. The third run will not reach its end.
+# Every run writes a line a step into its `metrics.jsonl`. The third run will
+# not reach its end.
 
 
 # %%
@@ -778,6 +799,7 @@ def steps_of(name):
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
+# %%
 while len(steps_of("killed")) < length // 3 and killed.poll() is None:
     time.sleep(0.005)
 killed.kill()  # SIGKILL: no last words, no tidying up
@@ -807,21 +829,22 @@ def finish(**running):
     print("all at their end")
 
 
+# %%
 killed = start(f"llmkit pretrain {flags} --out killed --resume")
 finish(one=one, two=two, killed=killed)
+
+# %% [markdown]
+# Now lay the curve of two processes over that of one.
 
 # %%
 logs = {name: steps_of(name) for name in ("one", "two", "killed")}
 losses = {name: [s["loss"] for s in log] for name, log in logs.items()}
 at = list(range(1, length + 1))
-figures.lines(
-    {
-        "one process": (at, losses["one"]),
-        f"{W} processes": (at, losses["two"]),
-    },
-    x="step",
-    y="nats a token",
-)
+
+# %%
+names = {"one process": "one", f"{W} processes": "two"}
+laid = {told: (at, losses[name]) for told, name in names.items()}
+figures.lines(laid, "step", "nats a token")
 
 # %% [markdown]
 # Two lines, one on top of the other. How far apart, at the worst step, and in
@@ -835,6 +858,7 @@ def apart(a, b):
     return max((a[k] - b[k]).abs().max().item() for k in a)
 
 
+# %%
 pairs = list(zip(losses["one"], losses["two"], strict=True))
 loss_apart = max(abs(a - b) for a, b in pairs)
 resumed_apart = apart("one", "killed")
@@ -860,21 +884,29 @@ assert losses["killed"] == losses["one"]
 # token, whatever the batch.
 
 # %%
-from llmkit.planning import calibrate, device_names
-
 large = for_profile(profile, smoke=(1, 64), cpu=(4, 128), gpu=(8, 512))
 probed = ModelConfig(2048, 128, large[0], n_heads=4, d_model=large[1])
 probed_size, here = size_of(probed), device("cpu")
+
+# %%
 if torch.cuda.is_available():
     called = torch.cuda.get_device_name()
-    known = map(device, device_names())
+    known = map(device, planning.device_names())
     here = next(d for d in known if d.full.split()[1] in called)
 
 # %%
-probe = calibrate(probed, probed_size, here)
+probe = planning.calibrate(probed, probed_size, here)
+print(f"{probe.step:.3f} s a step, {probe.token * 1e6:.0f} µs a token")
+
+# %% [markdown]
+# From that line, a run of 24 rows a step:
+
+# %%
 rows = 24  # the probe had 16 and 32
 run_steps = for_profile(profile, smoke=4, cpu=40, gpu=200)
 how = ("single", 1, "fp32", rows * 128)
+
+# %%
 by_table = step_seconds(probed_size, here, *how) * run_steps
 planned = step_seconds(probed_size, here, *how, measured=probe) * run_steps
 print("by the table of devices:", by_table.show(say_seconds))
@@ -916,12 +948,10 @@ print(f"{by_table.likely / measured - 1:+.0%}")
 # it:
 
 # %%
-from llmkit.planning import PlanOptions, answer
 from llmkit.planning.report import show
 
-question = PlanOptions("gpt2-124m", tokens=10e9, gpu="h100", gpus=8)
-plan = answer(question)
-show(plan)
+question = planning.PlanOptions("gpt2-124m", tokens=10e9, gpu="h100", gpus=8)
+show(planning.answer(question))
 
 # %% [markdown]
 # No strategy is faster than the plainest one here. The state is small, rows
@@ -935,14 +965,15 @@ show(plan)
 
 # %%
 from llmkit.planning.asking import seconds
-from llmkit.planning.ranges import say_dollars
 
-rented = [name for name in device_names() if device(name).price]
-plans = [
-    (gpu, answer(replace(question, gpu=gpu, gpus=gpus)).chosen)
-    for gpu in rented
-    for gpus in (1, 8)
-]
+rented = [name for name in planning.device_names() if device(name).price]
+plans = []
+for gpu in rented:
+    for gpus in (1, 8):
+        plan = planning.answer(replace(question, gpu=gpu, gpus=gpus))
+        plans.append((gpu, plan.chosen))
+
+# %%
 good = [
     (gpu, way)
     for gpu, way in plans
@@ -974,6 +1005,8 @@ asked = [
     ChooseOptions("sort mails into 5 classes", 3_000),
     ChooseOptions("a language model of old letters", 100_000, "gpu"),
 ]
+
+# %%
 for task in asked:
     print(f"{task.task}, {task.examples:,} examples: {choose(task).technique}")
 
