@@ -356,7 +356,7 @@ def trained(bug, lot, steps):
         accumulate(model, *uneven(i + 1000 * lot), 8, bug)
         optimizer.step()
         optimizer.zero_grad()
-        if i % (steps // 8) == 0:
+        if (i + 1) % (steps // 8) == 0:
             curve.append(judge(model))
     return curve, model
 
@@ -375,7 +375,7 @@ for lot in range(lots):
     print(f"seed {lot}, at the end: {ends}")
 
 # %%
-at = list(range(1, steps + 1, steps // 8))
+at = list(range(steps // 8, steps + 1, steps // 8))
 means = {k: (at, torch.tensor(c).mean(dim=0)) for k, c in curves.items()}
 figures.lines(means, "steps", "nats a label, held out")
 
@@ -398,7 +398,6 @@ several = for_profile(profile, smoke=1, cpu=5, gpu=6)
 rates = [0.004 * 2**k for k in range(several)]
 
 
-# %%
 def loss_at(rate, rows):
     torch.manual_seed(seed)
     config = TrainingConfig(read * 8 // rows, learning_rate=rate)
@@ -743,15 +742,16 @@ figures.bars(faster, "times as fast in bfloat16", "layers of width")
 #
 # Now for real. `llmkit launch` starts a command in as many processes as you
 # say; each learns by its environment who it is, and trains on its share. They
-# start outside of this notebook, and must not inherit what a launcher may have
-# told *it*.
+# start outside of this notebook (as `python -m llmkit`, with the notebook's
+# own Python), and must not inherit what a launcher may have told *it*.
 
 # %%
 box = tempfile.TemporaryDirectory(prefix="lesson-08-")
 folder = Path(box.name)  # it goes when this notebook ends
 told = ("RANK", "LOCAL_", "WORLD_", "MASTER_", "ACCELERATE_", "TORCHELASTIC")
 clean = {k: v for k, v in os.environ.items() if not k.startswith(told)}
-clean["ACCELERATE_USE_CPU"] = "true"  # here all of them work on the CPU
+clean["ACCELERATE_USE_CPU"] = "true"  # here all of them work on the CPU,
+clean["OMP_NUM_THREADS"] = "1"  # each with one thread: sums in one order
 
 
 # %%
@@ -873,8 +873,9 @@ assert losses["killed"] == losses["one"]
 # schedule, order of the data and even dropout's dice are part of the state, or
 # follow from the step's number.
 #
-# (Was it faster? No: one process already uses both cores. Processes pay where
-# each brings a device of its own.)
+# (Was it faster? For so small a model, talk eats what two hands gain, and here
+# three runs shared the cores. Processes pay where each brings a device of its
+# own.)
 #
 # ## 7. Plan, then measure
 #
