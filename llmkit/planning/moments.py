@@ -129,7 +129,8 @@ def _words(how: Strategy, phase: str, at: int, blocks: int) -> str:
         return f"forward through block {at + 1}: {gather}"
     if phase == "backward":
         gather = "gather its weights, " if cut else ""
-        return f"backward through block {at + 1}: {gather}compute{_sent(how, last)}"
+        work = f"{gather}compute its gradients"
+        return f"backward through block {at + 1}: {work}{_sent(how, last)}"
     if phase == "average":
         if how.cuts("gradients"):
             return "the last gradients go to their owners, averaged (reduce-scatter)"
@@ -149,5 +150,5 @@ def _sent(how: Strategy, last: bool) -> str:
     if last or (how.cuts("optimizer") and not how.cuts("gradients")):
         return ""
     if how.cuts("gradients"):
-        return "; the gradients before it have gone to their owners (reduce-scatter)"
-    return "; the gradients before it are averaged meanwhile (all-reduce)"
+        return "; those of the blocks above have gone to their owners (reduce-scatter)"
+    return "; those of the blocks above are averaged meanwhile (all-reduce)"

@@ -684,8 +684,9 @@ figures.lines(shares, "log₂ of the loss scale", "share that is lost")
 without = lost(1, torch.float16)
 best = min(powers, key=lambda k: lost(2.0**k, torch.float16))
 scaled = lost(2.0**best, torch.float16)
-print(f"float16 loses {without:.1%}, with a scale of 2^{best} {scaled:.2%};")
-print(f"bfloat16 loses {lost(1, torch.bfloat16):.1%} as it is")
+print(f"at worst, float16 loses {without:.1%},")
+print(f"with a scale of 2^{best} {scaled:.2%}. bfloat16 loses ", end="")
+print(f"{lost(1, torch.bfloat16):.1%} as it is")
 
 # %% [markdown]
 # The valley moves while the model learns, so a *scaler* must follow it: raise
