@@ -72,7 +72,7 @@ def equal_weights(rows, W):
 
 def repeats_rows(rows, W):
     """It looks like the last batch is filled up with rows that were there already, and
-    that they count again: each row counts once. (Many samplers do just this.)
+    that they count again: each row counts once. Many samplers do just this.
     """
     size = -(-len(rows) // W)
     full = (rows * W)[: size * W]
