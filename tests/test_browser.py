@@ -16,9 +16,9 @@ import pytest
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 TOKEN = "a-token-for-this-test"
 QUICK = ("02_positions", "03_transformer", "04_text_to_batches")
-QUICK += ("05_masked_pretraining", "07_sentiment")
+QUICK += ("05_masked_pretraining", "07_sentiment", "08_scaling")
 # Lesson 03 has lists to choose from.
-SLIDERS = ("01_attention", "02_positions", "04_text_to_batches")
+SLIDERS = ("01_attention", "02_positions", "04_text_to_batches", "08_scaling")
 TYPED = {  # what is typed into a lesson's field
     "05_masked_pretraining": "One warm night Fay ___ a bossy robot.",
     "07_sentiment": "It let me down on the very first day.",

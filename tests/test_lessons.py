@@ -13,7 +13,7 @@ from llmkit.course import building, execution
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted((FOLDER / "source").glob("[0-9][0-9]_*.py"))
 # Those of the map that are written.
-LESSONS = ["00", "01", "02", "03", "04", "05", "06", "07"]
+LESSONS = ["00", "01", "02", "03", "04", "05", "06", "07", "08"]
 ALL_SMOKE_SECONDS = 240
 seconds: dict[str, float] = {}  # of each lesson that ran in profile smoke
 

@@ -26,6 +26,7 @@ from llmkit.figures.frame import (
 )
 from llmkit.figures.pictures import attention_map, bars, dials, flow, heatmap, lines
 from llmkit.figures.sampling import distribution
+from llmkit.figures.sharing import histogram, shards_picture, stacked
 from llmkit.figures.text import cuts, rows_of_documents, sieve, token_table
 from llmkit.figures.words import word_scores_picture
 
@@ -49,14 +50,17 @@ __all__ = [
     "distribution",
     "flow",
     "heatmap",
+    "histogram",
     "lines",
     "live_loss",
     "note",
     "play",
     "rows_of_documents",
     "scatter_classes",
+    "shards_picture",
     "sieve",
     "slider",
+    "stacked",
     "tag_picture",
     "token_table",
     "typed",

@@ -9,6 +9,7 @@ from llmkit.planning.cost import Cost, estimate_cost
 from llmkit.planning.hardware import Device, device, device_names
 from llmkit.planning.huggingface import size_of_hf
 from llmkit.planning.memory import STRATEGIES, Memory, Strategy, memory
+from llmkit.planning.moments import Moment, holdings, moment_names
 from llmkit.planning.options import Option, Question, weigh
 from llmkit.planning.plan import Plan, make_plan
 from llmkit.planning.probe import calibrate
@@ -33,6 +34,7 @@ __all__ = [
     "Measured",
     "Memory",
     "ModelSize",
+    "Moment",
     "Option",
     "Plan",
     "PlanOptions",
@@ -46,9 +48,11 @@ __all__ = [
     "estimate_cost",
     "expected_loss",
     "flops_per_token",
+    "holdings",
     "kept_by_block",
     "make_plan",
     "memory",
+    "moment_names",
     "named_config",
     "optimal_tokens",
     "size_of",
