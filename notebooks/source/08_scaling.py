@@ -893,8 +893,9 @@ probed_size, here = size_of(probed), device("cpu")
 # %%
 if torch.cuda.is_available():
     called = torch.cuda.get_device_name()
-    known = map(device, planning.device_names())
-    here = next(d for d in known if d.full.split()[1] in called)
+    for known in map(device, planning.device_names()):
+        if known.full.split()[1] in called:
+            here = known  # of a GPU that the table lacks, only the probe is right
 
 # %%
 probe = planning.calibrate(probed, probed_size, here)
@@ -1078,8 +1079,8 @@ quiz("08")
 # llmkit launch gpu -- pretrain --corpus my.txt --preset small --out a
 # llmkit launch ddp -- pretrain --corpus my.txt --preset gpt2-124m --out b
 # llmkit launch fsdp2 -- pretrain --corpus my.txt --preset gpt2-1.5b --out c
-# llmkit launch deepspeed-zero2 -- pretrain --corpus my.txt --out d
-# llmkit launch deepspeed-zero3 -- pretrain --corpus my.txt --out e
+# llmkit launch deepspeed-zero2 -- pretrain --preset gpt2-355m --out d
+# llmkit launch deepspeed-zero3 -- pretrain --preset gpt2-1.5b --out e
 # ```
 #
 # On two machines with eight GPUs each, the same on both but for the number:
