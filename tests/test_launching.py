@@ -300,7 +300,8 @@ def workers(process) -> list[psutil.Process]:
     ranks = {}
     for child in below:
         words = child.cmdline()
-        if "llmkit" in words and "pretrain" in words and "accelerate" not in str(words):
+        trains = {"pretrain", "finetune"} & {*words}
+        if "llmkit" in words and trains and "accelerate" not in str(words):
             ranks[int(child.environ().get("RANK", 0))] = child
     return [ranks[rank] for rank in sorted(ranks)]
 
@@ -437,6 +438,30 @@ def test_two_processes_fine_tune_as_one_does(cures, here):
     felt = [name for name in theirs if not name.endswith("key.bias")]
     assert max(float((ours[n] - theirs[n]).abs().max()) for n in felt) < 1e-5
     assert results[0]["accuracy"] == results[1]["accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_restart_goes_on_with_fine_tuning_and_ends_alike(here):
+    with open("train.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *SENTENCES])
+    tiny, out, whole = save_tiny(here / "tiny"), here / "out", here / "whole"
+    flags = ["--data", "train.csv", "--validation", "train.csv", "--model", tiny]
+    flags += ["--epochs", 6, "--batch-size", 4, "--save-every", 0.001]
+    line = ["cpu", "--processes", 2, "--max-restarts", 1, "--", "finetune", *flags]
+    process = launch_for_real(*line, "--out", out, cwd=here)
+    wait_for_steps(process, out, 15)
+    workers(process)[1].kill()
+    code, text, err = finish(process)
+    assert code == 0, err
+    assert "a process died (exit code 1); it goes on from step-000000" in err
+    result = json.loads(text.splitlines()[-1])
+    assert result["examples"] == 6 * len(SENTENCES)
+    code, text, err = finish(launch_for_real(*line, "--out", whole, cwd=here))
+    assert code == 0 and "process died" not in err
+    ours, theirs = weights(out), weights(whole)
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    assert result["accuracy"] == json.loads(text.splitlines()[-1])["accuracy"]
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ class Work:
     def again(self) -> "Work":
         """Return the command that goes on after a crash, from what it left."""
         begun = (Path(self.options.out) / "run.json").exists()
-        if self.name != "pretrain" or not begun:
+        if not begun:
             return self
         kept = tuple(x for x in self.flags if x not in ("--overwrite", "--resume"))
         return replace(self, flags=(*kept, "--resume"))

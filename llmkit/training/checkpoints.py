@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from llmkit.training.sharding import cut_like, is_sharded, whole
 from llmkit.training.zero import by_deepspeed, whole_state
 
+BEST = "best.safetensors"
+
 
 def save_checkpoint(
     folder: Path, step: int, model: nn.Module, optimizers: list, numbers: dict, keep=2
@@ -49,9 +51,17 @@ def gather(model: nn.Module, optimizers: list) -> tuple[dict, dict, list[str]]:
 
 
 def write_checkpoint(
-    folder: Path, step: int, found: tuple[dict, dict, list[str]], numbers: dict, keep=2
+    folder: Path,
+    step: int,
+    found: tuple[dict, dict, list[str]],
+    numbers: dict,
+    keep: int = 2,
+    best: dict[str, Tensor] | None = None,
 ) -> Path:
-    """Write what `gather` found, as `save_checkpoint` says; for one process alone."""
+    """Write what `gather` found, as `save_checkpoint` says; for one process alone.
+
+    best: weights of an earlier step that belong to the state, too.
+    """
     weights, tensors, kinds = found
     final = Path(folder) / f"step-{step:08d}"
     draft = Path(folder) / f"draft-{step:08d}"
@@ -61,6 +71,8 @@ def write_checkpoint(
         draft.mkdir(parents=True)
         _save_tensors(weights, draft / "model.safetensors")
         _save_tensors(tensors, draft / "optimizer.safetensors")
+        if best:
+            _save_tensors(best, draft / BEST)
         sums = {f.name: _checksum(f) for f in sorted(draft.glob("*.safetensors"))}
         state = {"step": step, "optimizers": kinds, "checksums": sums, **numbers}
         (draft / "state.json").write_text(json.dumps(state, indent=1))
@@ -100,10 +112,25 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return sorted(Path(folder).glob("step-*"), reverse=True)
 
 
+def name_latest(out: Path) -> str:
+    """Name the latest checkpoint below a folder, "" if there is none.
+
+    Of several runs that follow each other there, it is one of the last.
+    """
+    found = sorted(Path(out).rglob("step-*"))
+    return found[-1].name if found else ""
+
+
+def numbers_in(checkpoint: Path) -> dict:
+    """Read what a checkpoint tells in numbers, and none of its weights."""
+    return json.loads((checkpoint / "state.json").read_text())
+
+
 def load_latest(folder: Path, model: nn.Module, optimizers: list) -> tuple[dict, list]:
     """Put the latest checkpoint that is whole into model and optimizers.
 
-    Returns: its numbers ({} if there is none), and what is wrong with later ones.
+    Returns: its numbers ({} if there is none), among them the weights that were kept
+    as the "best", and what is wrong with later ones.
     Raises: ValueError if it belongs to another model or other optimizers.
     """
     wrong = []
@@ -138,11 +165,12 @@ def _read(path: Path) -> tuple[dict, dict, dict]:
     disk does not answer, which says nothing about what is on it.
     """
     try:
-        state = json.loads((path / "state.json").read_text())
+        state = numbers_in(path)
         for name, checksum in state["checksums"].items():
             if _checksum(path / name) != checksum:
                 raise ValueError(f"{name} has a wrong checksum")
         weights = load_file(path / "model.safetensors")
+        state["best"] = load_file(path / BEST) if BEST in state["checksums"] else {}
         return state, weights, load_file(path / "optimizer.safetensors")
     except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as e:
         raise ValueError(f"{path.name} is damaged ({e})") from None

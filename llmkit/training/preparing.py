@@ -23,7 +23,7 @@ def bare(accelerator, model, optimizers: list) -> tuple[nn.Module, list]:
     return accelerator.unwrap_model(model), plain
 
 
-def resumed(accelerator, model, parts, config, resume) -> tuple[dict, str]:
+def resumed(accelerator, model, parts, config, resume, judge) -> tuple[dict, str]:
     """Load the latest checkpoint, if that is wanted; return what to say of it, too."""
     try:
         accelerator.wait_for_everyone()  # one of them may be saving still
@@ -36,6 +36,8 @@ def resumed(accelerator, model, parts, config, resume) -> tuple[dict, str]:
             )
         state, notes = load_latest(config.out, *parts) if found else ({}, [])
         _check_agreement(accelerator, state.get("step", 0))
+        if state:
+            judge.recall(state)
         return state, _note(accelerator, notes, state)
     except BaseException:
         release(accelerator, model)
