@@ -147,6 +147,12 @@ def test_a_file_of_ones_own_is_taken_by_its_path(launch, here):
     assert words[words.index("--num_processes") + 1] == "2"
 
 
+def test_deepspeed_is_given_an_optimizer_that_it_can_share_out(launch):
+    line = f"deepspeed-zero2 --dry-run {PRETRAIN} --optimizer adamw"
+    assert launch(line)[0] == 0
+    assert launch(f"deepspeed-zero3 --dry-run {PRETRAIN} --preset modern")[0] == 0
+
+
 # What is refused before anything starts
 
 REFUSED = [
@@ -159,7 +165,15 @@ REFUSED = [
         "4 processes are asked for and this machine has 2 cores: use llmkit launch "
         "cpu --processes 2",
     ),
-    (f"deepspeed-zero3 {PRETRAIN}", "needs DeepSpeed, which is not installed: pip in"),
+    (
+        f"deepspeed-zero3 {PRETRAIN} --optimizer adamw",
+        "needs DeepSpeed, which is not installed: pip in",
+    ),
+    (
+        f"deepspeed-zero2 {PRETRAIN}",
+        "'deepspeed-zero2' cuts weights .* Muon needs whole matrices: add --optimizer "
+        "adamw, or use fsdp2",
+    ),
     (
         f"cpu --processes 3 {PRETRAIN}",
         "batch of 16 rows does not divide among 3 processes: .* one of 1, 2, 4, 8, 16",

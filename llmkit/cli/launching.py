@@ -178,6 +178,7 @@ def _check_shares(options, config: dict, processes: int, work: Work) -> None:
             f"launch file {options.name!r} cuts the model, and finetune needs it whole "
             "in every process: a BERT fits on one GPU, so use gpu or ddp"
         )
+    _check_optimizer(options, config, work)
     told, pieces = work.options, processes
     if work.name == "pretrain":
         rows, pieces = told.recipe.batch_size, processes * told.training().accumulation
@@ -188,6 +189,16 @@ def _check_shares(options, config: dict, processes: int, work: Work) -> None:
         raise ValueError(
             f"a batch of {rows} rows does not divide among {processes} processes: use "
             f"--processes with one of {', '.join(map(str, fits))}"
+        )
+
+
+def _check_optimizer(options, config: dict, work: Work) -> None:
+    """Refuse an optimizer that the engine can't share out."""
+    zero = config["distributed_type"] == "DEEPSPEED"
+    if zero and work.options.training().optimizer == "muon":
+        raise ValueError(
+            f"launch file {options.name!r} cuts weights into flat pieces, and Muon "
+            "needs whole matrices: add --optimizer adamw, or use fsdp2"
         )
 
 

@@ -90,5 +90,7 @@ def _work(question: Question, chosen: Option, told: Sequence[str]) -> str:
         flags.append(f"--batch-size {rows // chosen.accumulation}")
         return f"finetune --data YOUR_TEXTS --out build/run {' '.join(flags)}"
     flags.append(f"--batch-size {rows} --accumulation {chosen.accumulation}")
+    if STRATEGIES[chosen.strategy].deepspeed:  # which takes no Muon
+        flags.append("--optimizer adamw")
     flags += [f"--precision {chosen.precision}", f"--max-steps {chosen.steps}"]
     return f"pretrain --corpus YOUR_TEXT --out build/run {' '.join(flags)}"

@@ -12,7 +12,11 @@ MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "run.json")
 # What a run may go on with otherwise than it began: where the text lies, and how a
 # batch is computed. What is learned from stays the same.
 MAY_CHANGE = ("corpus", "size", "accumulation", "precision")
-LATER = (*FIELDS, "batch_size")  # not in the record of an older run: the preset's
+LATER = (
+    *FIELDS,
+    "batch_size",
+    "optimizer",
+)  # not in the record of an older run: the preset's
 
 
 def identity(options: PretrainOptions, text: str) -> dict:
@@ -23,6 +27,7 @@ def identity(options: PretrainOptions, text: str) -> dict:
     shape, recipe = options.shape(1), options.recipe
     told |= {name: getattr(shape, field) for name, field in FIELDS.items()}
     told |= {"batch_size": recipe.batch_size}
+    told |= {"optimizer": recipe.training["optimizer"]}
     told |= {"accumulation": recipe.training["accumulation"]}
     return told | {"vocab_size": options.vocabulary, "text_sha256": digest}
 
