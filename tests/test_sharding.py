@@ -31,9 +31,9 @@ RUNS = {
 }
 
 
-def model():
-    """Build a model whose embeddings are tied, and wide enough to be cut unevenly."""
-    return small_model(loud=False, tied=False, d_model=20)
+def model(seed: int = 0):
+    """Build a model whose weights do not divide by two."""
+    return small_model(seed, loud=False, tied=False, d_model=21, n_heads=1)
 
 
 def evaluation() -> list:
@@ -62,16 +62,21 @@ def run_all(folder: Path) -> None:
             (folder / "told.json").write_text(json.dumps(told))
 
 
+def leave_after(number: int, config: TrainingConfig) -> None:
+    """Train a model and leave after some steps."""
+    for step in fit(model(), UnevenBatches(5), config):
+        if step.number == number:
+            break
+
+
 def stop_and_go_on(folder: Path) -> None:
     """Leave after step 3 of 6, then go on in the folder with another model."""
     out = folder / "run"
     config = TrainingConfig(steps=6, precision="fp32", out=out, optimizer="muon")
-    for step in fit(model(), UnevenBatches(5), config):
-        if step.number == 3:
-            break
-    other = small_model(7, loud=False, tied=False, d_model=20)
-    steps = list(fit(other, UnevenBatches(5), config, resume=True))
-    weights, _, _ = gather(other, [])
+    leave_after(3, config)
+    ours = model(7)  # all of which the checkpoint must replace
+    steps = list(fit(ours, UnevenBatches(5), config, resume=True))
+    weights, _, _ = gather(ours, [])
     if processes.is_main():
         (folder / "numbers.json").write_text(json.dumps([s.number for s in steps]))
         save_file(
@@ -142,7 +147,7 @@ def test_what_was_cut_goes_on_cut_and_in_one_process(both):
     theirs = {n: p.detach() for n, p in whole.named_parameters()}
     assert far(load_file(both / "resumed.st"), theirs) < 1e-4
     # and the checkpoint of the cut run, read by one process
-    alone = small_model(7, loud=False, tied=False, d_model=20)
+    alone = model(7)
     (step, *_) = train(
         alone,
         UnevenBatches(5),
@@ -227,23 +232,30 @@ def fit_zero(folder: Path) -> None:
         save_file({n: w.contiguous() for n, w in weights.items()}, folder / "fit.st")
         told = [[step.loss for step in steps], steps[-1].val_loss]
         (folder / "fit.json").write_text(json.dumps(told))
-    for wrong, recipe in (
-        ("Muon needs whole", dict(optimizer="muon")),
-        ("go on with the", {}),
-    ):
-        try:
-            train(
-                model(),
-                UnevenBatches(5),
-                resume=True,
-                out=folder / "fit",
-                **ZERO | recipe,
-            )
-        except ValueError as error:
-            assert wrong in str(error), error
-        else:
-            raise AssertionError(wrong)
+    go_on(folder)
     processes.leave()
+
+
+def go_on(folder: Path) -> None:
+    """Go on by DeepSpeed from its own checkpoint and from one process's; refuse."""
+    whole, out = model(), folder / "half"
+    recipe = ZERO | dict(steps=6)
+    train(whole, UnevenBatches(5), **recipe)
+    leave_after(3, TrainingConfig(precision="fp32", out=out, **recipe))
+    for name in ("half", "one"):
+        ours = model(7)  # all of which the checkpoint must replace
+        steps = train(ours, UnevenBatches(5), resume=True, out=folder / name, **recipe)
+        assert [step.number for step in steps] == [4, 5, 6], steps
+        ours, theirs = gather(ours, [])[0], gather(whole, [])[0]
+        most = far(ours, theirs)
+        assert most == 0 if name == "half" else most < 1e-5, (name, most)
+    for wrong, changed, recipe in (
+        ("Muon needs whole .*--optimizer adamw", model(), dict(optimizer="muon")),
+        ("of another model .size mismatch", small_model(tied=False, d_model=12), {}),
+        ("of another model .Missing key", small_model(n_layers=1, tied=False), {}),
+    ):
+        with pytest.raises(ValueError, match=wrong):
+            train(changed, UnevenBatches(5), resume=True, out=out, **ZERO | recipe)
 
 
 BATCHES = [UnevenBatches(6)[i] for i in range(8)]
@@ -268,6 +280,8 @@ def run_deepspeed(stage: int, folder: Path, what: str, monkeypatch) -> None:
 def test_fit_trains_by_deepspeed_and_any_engine_reads_its_checkpoint(
     stage, tmp_path, monkeypatch
 ):
+    half = ZERO | dict(steps=6)
+    leave_after(3, TrainingConfig(precision="fp32", out=tmp_path / "one", **half))
     run_deepspeed(stage, tmp_path, "fit", monkeypatch)
     twin = model()
     steps = train(twin, UnevenBatches(5), evaluation(), **ZERO)

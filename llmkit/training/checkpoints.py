@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmkit.training.sharding import cut_like, is_sharded, whole
-from llmkit.training.zero import by_deepspeed, whole_state
+from llmkit.training.sharding import cut_like, is_sharded, whole, whole_shape
+from llmkit.training.zero import is_zero, put_back, whole_state
 
 BEST = "best.safetensors"
 
@@ -44,8 +44,8 @@ def gather(model: nn.Module, optimizers: list) -> tuple[dict, dict, list[str]]:
         if id(weight) not in seen:  # a tied head is its embedding
             weights[name] = whole(weight).detach()
         seen.add(id(weight))
-    if optimizers and any(by_deepspeed(weight) for weight in model.parameters()):
-        return weights, whole_state(model, *optimizers), ["AdamW"]
+    if optimizers and is_zero(model):
+        return weights, whole_state(model, *optimizers), _kinds(optimizers)
     state = {n: whole(t) for n, t in _flatten(model, optimizers).items()}
     return weights, state, _kinds(optimizers)
 
@@ -146,16 +146,33 @@ def load_latest(folder: Path, model: nn.Module, optimizers: list) -> tuple[dict,
                 f"{_kinds(optimizers)}: go on with the same optimizer, or start anew"
             )
         try:
-            model.load_state_dict(_as_here(model, weights))
+            _put(model, optimizers, weights, tensors)
         except RuntimeError as error:
             what = str(error).splitlines()[-1].strip()
             raise ValueError(
                 f"{path.name} is of another model ({what}): go on with the same shape "
                 "and text, or start anew"
             ) from None
-        _unflatten(model, optimizers, tensors)
         return state, wrong
     return {}, wrong
+
+
+def _put(model: nn.Module, optimizers: list, weights: dict, tensors: dict) -> None:
+    """Put whole weights and states where the engine beneath keeps them.
+
+    Raises: RuntimeError if they do not fit.
+    """
+    if not is_zero(model):
+        model.load_state_dict(_as_here(model, weights))
+        _unflatten(model, optimizers, tensors)
+        return
+    here, there = _as_here(model, weights), model.state_dict(keep_vars=True)
+    for name in sorted(here.keys() ^ there.keys()):
+        raise RuntimeError(f"Missing key: {name} is in one of them alone")
+    for name, weight in there.items():
+        if here[name].shape != whole_shape(weight):
+            raise RuntimeError(f"size mismatch for {name}: {[*here[name].shape]}")
+    put_back(model, *optimizers, here, tensors)
 
 
 def _read(path: Path) -> tuple[dict, dict, dict]:
@@ -177,7 +194,8 @@ def _read(path: Path) -> tuple[dict, dict, dict]:
 
 
 def _kinds(optimizers: list) -> list[str]:
-    return [type(optimizer).__name__ for optimizer in optimizers]
+    within = [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers]
+    return [type(optimizer).__name__ for optimizer in within]
 
 
 def _flatten(model: nn.Module, optimizers: list) -> dict[str, Tensor]:
