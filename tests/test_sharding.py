@@ -31,6 +31,18 @@ RUNS = {
 }
 
 
+class Batches(UnevenBatches):
+    """Give batches of which every third is so short that one process has less to do.
+
+    Of 3 rows in 4 pieces one process has two, the other one.
+    """
+
+    def __getitem__(self, i: int):
+        inputs, labels = super().__getitem__(i)
+        rows = 3 if i % 3 == 1 else len(labels)
+        return inputs[:rows], labels[:rows]
+
+
 def model(seed: int = 0):
     """Build a model whose weights do not divide by two."""
     return small_model(seed, loud=False, tied=False, d_model=21, n_heads=1)
@@ -46,7 +58,7 @@ def run_all(folder: Path) -> None:
     told = {}
     for name, recipe in RUNS.items():
         ours = model()
-        steps = train(ours, UnevenBatches(5), evaluation(), **recipe)
+        steps = train(ours, Batches(5), evaluation(), **recipe)
         weights, _, _ = gather(ours, [])
         told[name] = {
             "losses": [step.loss for step in steps],
@@ -64,7 +76,7 @@ def run_all(folder: Path) -> None:
 
 def leave_after(number: int, config: TrainingConfig) -> None:
     """Train a model and leave after some steps."""
-    for step in fit(model(), UnevenBatches(5), config):
+    for step in fit(model(), Batches(5), config):
         if step.number == number:
             break
 
@@ -75,7 +87,7 @@ def stop_and_go_on(folder: Path) -> None:
     config = TrainingConfig(steps=6, precision="fp32", out=out, optimizer="muon")
     leave_after(3, config)
     ours = model(7)  # all of which the checkpoint must replace
-    steps = list(fit(ours, UnevenBatches(5), config, resume=True))
+    steps = list(fit(ours, Batches(5), config, resume=True))
     weights, _, _ = gather(ours, [])
     if processes.is_main():
         (folder / "numbers.json").write_text(json.dumps([s.number for s in steps]))
@@ -90,7 +102,7 @@ def save_in_parts(folder: Path) -> None:
     from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
     ours = model()
-    train(ours, UnevenBatches(5), steps=2)
+    train(ours, Batches(5), steps=2)
     parts.save(get_model_state_dict(ours), checkpoint_id=folder / "parts")
     weights, _, _ = gather(ours, [])
     if processes.is_main():
@@ -130,7 +142,7 @@ def far(one: dict, other: dict) -> float:
 @pytest.mark.parametrize("name", RUNS)
 def test_weights_that_are_cut_train_as_whole_ones_do(name, both):
     ours = model()
-    steps = train(ours, UnevenBatches(5), evaluation(), **RUNS[name])
+    steps = train(ours, Batches(5), evaluation(), **RUNS[name])
     theirs = {n: p.detach() for n, p in ours.named_parameters()}
     assert far(load_file(both / f"{name}.st"), theirs) < 1e-4
     told = json.loads((both / "told.json").read_text())[name]
@@ -143,14 +155,14 @@ def test_weights_that_are_cut_train_as_whole_ones_do(name, both):
 def test_what_was_cut_goes_on_cut_and_in_one_process(both):
     assert json.loads((both / "numbers.json").read_text()) == [4, 5, 6]
     whole = model()
-    train(whole, UnevenBatches(5), steps=6, optimizer="muon")
+    train(whole, Batches(5), steps=6, optimizer="muon")
     theirs = {n: p.detach() for n, p in whole.named_parameters()}
     assert far(load_file(both / "resumed.st"), theirs) < 1e-4
     # and the checkpoint of the cut run, read by one process
     alone = model(7)
     (step, *_) = train(
         alone,
-        UnevenBatches(5),
+        Batches(5),
         steps=7,
         optimizer="muon",
         resume=True,
@@ -226,7 +238,7 @@ def fit_zero(folder: Path) -> None:
     deepspeed.init_distributed("gloo")
     processes.Accelerator = make
     ours = model()
-    steps = train(ours, UnevenBatches(5), evaluation(), out=folder / "fit", **ZERO)
+    steps = train(ours, Batches(5), evaluation(), out=folder / "fit", **ZERO)
     weights, _, _ = gather(ours, [])
     if processes.is_main():
         save_file({n: w.contiguous() for n, w in weights.items()}, folder / "fit.st")
@@ -240,11 +252,11 @@ def go_on(folder: Path) -> None:
     """Go on by DeepSpeed from its own checkpoint and from one process's; refuse."""
     whole, out = model(), folder / "half"
     recipe = ZERO | dict(steps=6)
-    train(whole, UnevenBatches(5), **recipe)
+    train(whole, Batches(5), **recipe)
     leave_after(3, TrainingConfig(precision="fp32", out=out, **recipe))
     for name in ("half", "one"):
         ours = model(7)  # all of which the checkpoint must replace
-        steps = train(ours, UnevenBatches(5), resume=True, out=folder / name, **recipe)
+        steps = train(ours, Batches(5), resume=True, out=folder / name, **recipe)
         assert [step.number for step in steps] == [4, 5, 6], steps
         ours, theirs = gather(ours, [])[0], gather(whole, [])[0]
         most = far(ours, theirs)
@@ -255,7 +267,7 @@ def go_on(folder: Path) -> None:
         ("of another model .Missing key", small_model(n_layers=1, tied=False), {}),
     ):
         with pytest.raises(ValueError, match=wrong):
-            train(changed, UnevenBatches(5), resume=True, out=out, **ZERO | recipe)
+            train(changed, Batches(5), resume=True, out=out, **ZERO | recipe)
 
 
 BATCHES = [UnevenBatches(6)[i] for i in range(8)]
@@ -284,7 +296,7 @@ def test_fit_trains_by_deepspeed_and_any_engine_reads_its_checkpoint(
     leave_after(3, TrainingConfig(precision="fp32", out=tmp_path / "one", **half))
     run_deepspeed(stage, tmp_path, "fit", monkeypatch)
     twin = model()
-    steps = train(twin, UnevenBatches(5), evaluation(), **ZERO)
+    steps = train(twin, Batches(5), evaluation(), **ZERO)
     theirs = {n: p.detach() for n, p in twin.named_parameters()}
     assert far(load_file(tmp_path / "fit.st"), theirs) < 1e-4
     losses, val_loss = json.loads((tmp_path / "fit.json").read_text())
@@ -293,11 +305,11 @@ def test_fit_trains_by_deepspeed_and_any_engine_reads_its_checkpoint(
     # and one process goes on from there as from a checkpoint of its own
     longer = ZERO | dict(steps=11)
     alone, out = model(), tmp_path / "fit"
-    (step, *_) = train(alone, UnevenBatches(5), out=out, resume=True, **longer)
+    (step, *_) = train(alone, Batches(5), out=out, resume=True, **longer)
     own = tmp_path / "own"
-    train(model(), UnevenBatches(5), out=own, **ZERO)
+    train(model(), Batches(5), out=own, **ZERO)
     twin = model()
-    train(twin, UnevenBatches(5), out=own, resume=True, **longer)
+    train(twin, Batches(5), out=own, resume=True, **longer)
     assert step.number == 9
     pairs = zip(alone.parameters(), twin.parameters())
     assert max(float((a - b).detach().abs().max()) for a, b in pairs) < 1e-4

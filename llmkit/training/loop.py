@@ -188,13 +188,13 @@ def _step(
     pieces = accelerator.num_processes * config.accumulation
     inputs, labels = batch
     count = int((labels != IGNORE).sum())  # of all processes: each sees the batch
-    shares, weight = _shares(accelerator, inputs, labels, pieces)
+    shares = _shares(accelerator, inputs, labels, pieces)
     total = torch.zeros((), device=accelerator.device)
     for group in (
         group for optimizer in optimizers for group in optimizer.param_groups
     ):
         group["lr"] = group["peak"] * share  # before backward, where DeepSpeed steps
-    for i, (x, y) in enumerate(shares):
+    for i, (x, y, weight) in enumerate(shares):
         last = accelerator.sync_gradients = i == len(shares) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             x, y = on_device(accelerator.device, x), y.to(accelerator.device)
@@ -210,17 +210,17 @@ def _step(
     return float(accelerator.reduce(total)) / max(count, 1), count
 
 
-def _shares(accelerator, inputs, labels: Tensor, pieces: int) -> tuple[list, float]:
-    """Return the pieces of a batch that are this process's, and what they count.
+def _shares(accelerator, inputs, labels: Tensor, pieces: int) -> list[tuple]:
+    """Return the pieces of a batch that are this process's, and what each counts.
 
-    A process for which a short batch has no row must still take part when gradients
-    are averaged: it computes the first row, which then counts nothing.
+    A short batch has no row for some of them. Such a process must still take part when
+    gradients or cut weights are sent: it computes the first row, which counts nothing.
     """
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    shares = list(zip(share_out(inputs, pieces), labels.tensor_split(pieces)))[mine]
-    if shares := [share for share in shares if len(share[1])]:
-        return shares, 1.0
-    return [(share_out(inputs, len(labels))[0], labels[:1])], 0.0
+    found = list(zip(share_out(inputs, pieces), labels.tensor_split(pieces)))
+    found = [(x, y, 1.0) for x, y in found if len(y)]
+    if idle := -len(found) % accelerator.num_processes:
+        found += [(share_out(inputs, len(labels))[0], labels[:1], 0.0)] * idle
+    return found[accelerator.process_index :: accelerator.num_processes]
 
 
 def _middle(config: TrainingConfig, done: float) -> float:
