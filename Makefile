@@ -33,8 +33,12 @@ lab: setup ## open JupyterLab on lesson 00
 course: setup ## execute every lesson headlessly (PROFILE=smoke|cpu|gpu), then print a table
 	@"$(PY)" -m llmkit course --profile "$(PROFILE)" $(ARGS)
 
-test: setup ## run all tests
+test: setup ## run all tests, the fast ones first
+ifeq ($(PYTEST_ARGS),)
+	@"$(PY)" -m pytest -m "not slow"; fast=$$?; "$(PY)" -m pytest -m slow && exit $$fast
+else
 	"$(PY)" -m pytest $(PYTEST_ARGS)
+endif
 
 notebooks: setup ## build notebooks/*.ipynb from notebooks/source
 	@"$(PY)" -m llmkit notebooks $(ARGS)

@@ -1,4 +1,4 @@
-"""What all tests share: skips that are loud, and a home of their own."""
+"""What all tests share: skips that are loud, a home of their own, and two workers."""
 
 import os
 import shutil
@@ -9,8 +9,24 @@ import pytest
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads what this sets
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the fast tests of a whole run among two workers, unless told otherwise.
+
+    The slow ones start processes, time pages, and want the machine to themselves.
+    """
+    told = config.option
+    if hasattr(config, "workerinput") or told.markexpr != "not slow":
+        return
+    plain = not (told.usepdb or told.collectonly or told.keyword)
+    if plain and config.args_source.name != "ARGS" and told.numprocesses is None:
+        told.numprocesses, told.dist = 2, "worksteal"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the learner's own progress out of reach, for doctests and kernels too."""
+    if hasattr(config, "workerinput"):  # two workers share the cores as they are
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     home = tempfile.TemporaryDirectory(prefix="llmkit-tests-")
     config.add_cleanup(home.cleanup)
     os.environ["LLMKIT_HOME"] = home.name

@@ -36,6 +36,7 @@ def random_qkv(B, H, T, S, K, value_width):
     return [torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in shapes]
 
 
+@pytest.mark.slow
 @given(size, size, size, size, size, size, masks)
 def test_it_equals_torchs_attention_and_so_do_its_gradients(B, H, T, more, K, W, kind):
     S = T + more - 1

@@ -88,6 +88,7 @@ def margin(classifier, text: str, target: int) -> float:
     return float(logits[target] - others.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("bad", "good"), ("bad", "so-so", "good")])
 @given(text=st.lists(st.sampled_from(WORDS.split()), max_size=12).map(" ".join))
 def test_of_a_linear_model_both_are_exact_and_complete(tokenizer, names, text):
@@ -102,6 +103,7 @@ def test_of_a_linear_model_both_are_exact_and_complete(tokenizer, names, text):
         assert sum(score for _, score in slopes) == pytest.approx(total, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_of_two_classes_the_margin_is_the_log_odds(tokenizer):
     model = Bert(tokenizer)
     found = tokenizer("not bad", return_tensors="pt")
@@ -234,6 +236,7 @@ def test_what_can_not_be_attributed_is_refused_in_words(tokenizer, attribute):
 scores = st.lists(st.integers(-3, 3), min_size=2, max_size=20)
 
 
+@pytest.mark.slow
 @given(st.data(), scores)
 def test_agreement_is_scipys_rank_correlation(data, one):
     from scipy.stats import spearmanr

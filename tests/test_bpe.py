@@ -80,6 +80,7 @@ def test_the_file_is_that_of_the_twin(tmp_path_factory, texts, special, more):
         assert f"at most {size}: use vocab_size={size}, or give more text" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("special", [[], ["<|end|>"]])
 def test_real_text_has_the_merges_of_the_twin(special):
     text = DOCS[:200_000]
@@ -195,6 +196,7 @@ def test_special_tokens_in_a_text_are_recognised_whoever_wrote_it():
     assert ids == FAST.encode("I typed <|end|> myself", special_tokens=False)
 
 
+@pytest.mark.slow
 def test_a_piece_of_a_hundred_thousand_bytes_is_no_trouble():
     tokenizer = BPETokenizer.train("abba" * 99 + " " + "a" * 999, 275)
     for text in ("a" * 100_000, "abbaa" * 10_000):

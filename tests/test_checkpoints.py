@@ -53,6 +53,7 @@ def names(folder) -> list[str]:
     return sorted(os.listdir(folder))
 
 
+@pytest.mark.slow
 @each_recipe
 @pytest.mark.parametrize("tied", [True, False])
 def test_resumed_is_uninterrupted_bit_for_bit(recipe, tied, tmp_path):
@@ -102,6 +103,7 @@ def change(file):
     file.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "harm"),
     [*itertools.product(FILES, (cut, os.remove)), *((f, change) for f in FILES[:2])],
@@ -119,6 +121,7 @@ def test_the_one_before_a_damaged_checkpoint_is_used_and_it_says_so(
     assert same_weights(model, uninterrupted()[0])
 
 
+@pytest.mark.slow
 def test_where_all_are_damaged_it_begins_again_and_says_so(tmp_path):
     interrupted(tmp_path, 4, save_every=0)
     for path in find_checkpoints(tmp_path):

@@ -240,6 +240,7 @@ def test_a_judgement_passes_what_is_sound(judge, text):
     assert judge(text) is None
 
 
+@pytest.mark.slow
 def test_real_prose_mostly_passes():
     _, report = clean(topics.values())
     assert report.documents_left > 0.9 * report.documents > 50

@@ -56,6 +56,7 @@ def test_the_last_line_is_one_json_object_of_figures(pretrain):
     assert (result["steps"], result["tokens"]) == (5, 5 * 8 * 64)
 
 
+@pytest.mark.slow
 def test_what_was_trained_can_be_continued(pretrain, capsys):
     pretrain("--max-steps 5")
     command = ["generate", "out", "--prompt", "the cat", "--max-new-tokens", "90"]
@@ -69,6 +70,7 @@ def test_what_was_trained_can_be_continued(pretrain, capsys):
     assert texts[0] == texts[1] != texts[2]
 
 
+@pytest.mark.slow
 def test_a_clock_ends_it_in_time(pretrain):
     began = time.monotonic()
     code, out, _ = pretrain("--max-seconds 0.5")
@@ -78,12 +80,14 @@ def test_a_clock_ends_it_in_time(pretrain):
     assert "as many tokens as the time allows" in out[0]
 
 
+@pytest.mark.slow
 def test_a_target_ends_it_too(pretrain):
     code, out, _ = pretrain("--target-loss 2.2 --max-steps 200")
     result = json.loads(out[-1])
     assert code == 0 and result["steps"] < 200 and result["val_loss"] <= 2.2
 
 
+@pytest.mark.slow
 def test_overwrite_begins_anew_and_resume_goes_on(pretrain):
     assert pretrain("--max-steps 3")[0] == 0
     assert json.loads(pretrain("--max-steps 2 --overwrite")[1][-1])["steps"] == 2
@@ -92,6 +96,7 @@ def test_overwrite_begins_anew_and_resume_goes_on(pretrain):
     assert code == 2 and "nothing left to do" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_cut_short_is_passed_over_and_it_says_so(pretrain, here):
     pretrain("--max-steps 2")
     pretrain("--max-steps 4 --resume")
@@ -217,6 +222,7 @@ def finetune(tiny, here, capsys, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_finetune_ends_in_one_json_object_after_a_report_and_a_judgement(finetune):
     code, out, err = finetune("--seed 3")
     assert (code, err) == (0, "")
@@ -234,6 +240,7 @@ def test_finetune_ends_in_one_json_object_after_a_report_and_a_judgement(finetun
     assert not [line for line in out[:-1] if line.startswith("{")]
 
 
+@pytest.mark.slow
 def test_validation_and_test_come_from_files_of_their_own(finetune):
     write("other.csv", SENTENCES[1::7])
     code, out, err = finetune("--validation held.csv --test other.csv")
@@ -245,6 +252,7 @@ def test_validation_and_test_come_from_files_of_their_own(finetune):
     assert (result["judged_on"], result["rows"]) == ("test", 7)
 
 
+@pytest.mark.slow
 def test_what_is_cut_is_said(finetune):
     write("long.csv", [("so good " * 30, "good"), *SENTENCES])
     code, out, _ = finetune("--data long.csv --validation held.csv")
@@ -255,6 +263,7 @@ def test_what_is_cut_is_said(finetune):
     )
 
 
+@pytest.mark.slow
 def test_bad_rows_are_refused_or_skipped_by_choice_and_named(finetune):
     write("bad.csv", [*SENTENCES, ("", "good"), ("so dull", "")])
     code, _, err = finetune("--data bad.csv")
@@ -265,6 +274,7 @@ def test_bad_rows_are_refused_or_skipped_by_choice_and_named(finetune):
     assert "skipped of train: 1 empty text, 1 no label" in out
 
 
+@pytest.mark.slow
 def test_several_seeds_can_be_averaged(finetune):
     code, out, err = finetune("--average 2 --validation held.csv")
     assert (code, err) == (0, "")
@@ -273,6 +283,7 @@ def test_several_seeds_can_be_averaged(finetune):
     assert {json.loads(line)["run"] for line in log} == {0, 1}
 
 
+@pytest.mark.slow
 def test_a_model_is_replaced_only_if_told_so(finetune):
     assert finetune("--seed 1")[0] == 0
     before = Path("sorted/model.safetensors").read_bytes()
@@ -286,6 +297,7 @@ def test_a_model_is_replaced_only_if_told_so(finetune):
     assert Path("sorted/model.safetensors").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_numbers_as_labels_and_columns_of_any_name(finetune):
     rows = [(str(len(x) % 3 + 1), text) for text, x in SENTENCES]
     write("stars.csv", [("stars", "said"), *rows])
@@ -310,6 +322,7 @@ def classify(finetune, capsys, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_classify_says_the_class_and_how_sure_it_is_of_each_text(classify):
     texts = ["so good", "a bad film", "🙂", "", "tab\tin it", "x " * 200]
     code, out, err = classify(*texts)
@@ -320,6 +333,7 @@ def test_classify_says_the_class_and_how_sure_it_is_of_each_text(classify):
         assert line == f"{label}\t{p.max():.3f}\t{text}"
 
 
+@pytest.mark.slow
 def test_lines_of_standard_input_are_sorted_one_by_one(classify):
     code, out, err = classify(stdin="so good\n\na bad film\r\n🙂")
     assert (code, err, out.pop()) == (0, "", "")
@@ -328,6 +342,7 @@ def test_lines_of_standard_input_are_sorted_one_by_one(classify):
     assert out == again[:-1]
 
 
+@pytest.mark.slow
 def test_json_holds_every_probability(classify):
     code, out, err = classify("--json", stdin="so good\n« 🙂 »\n")
     assert (code, err, out.pop()) == (0, "", "")
@@ -344,12 +359,14 @@ def test_empty_standard_input_gives_nothing(classify):
     assert classify(stdin="") == (0, [""], "")
 
 
+@pytest.mark.slow
 def test_more_lines_than_are_read_at_once_come_in_order(classify):
     texts = [f"{'so ' * (i % 7)}{i}" for i in range(600)]
     _, out, _ = classify(stdin="\n".join(texts))
     assert [line.split("\t")[2] for line in out[:-1]] == texts
 
 
+@pytest.mark.slow
 def test_at_a_terminal_each_line_is_answered_at_once(classify, monkeypatch, capsys):
     class Terminal:
         """Type a line only once the one before was answered."""
@@ -367,6 +384,7 @@ def test_at_a_terminal_each_line_is_answered_at_once(classify, monkeypatch, caps
     assert main(["classify", "sorted"]) == 0
 
 
+@pytest.mark.slow
 def test_what_is_not_utf_8_is_refused_in_one_line(classify):
     code, out, err = classify("caf\udce9")  # so Python hands such bytes on
     assert (code, out, err.count("\n")) == (2, [""], 1)

@@ -165,6 +165,7 @@ def docs():
     return load("python-docs", seed=5)
 
 
+@pytest.mark.slow
 def test_python_docs_are_two_megabytes_of_english(docs):
     loaded = docs
     assert gc.isenabled()
@@ -200,6 +201,7 @@ def test_the_order_of_python_docs_is_one_order_shuffled_by_the_seed(docs):
     assert in_order[:40] == first
 
 
+@pytest.mark.slow
 def test_docstrings_are_all_those_that_a_walk_through_the_tree_finds():
     for module in (argparse_like(), Path(subprocess.__file__).read_bytes()):
         tree = ast.walk(ast.parse(module))
@@ -584,6 +586,7 @@ def local_dataset(tmp_path, monkeypatch, answering_hub):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_dataset_is_loaded_by_datasets(local_dataset):
     loaded = load("hub:owner/small")
     assert len(loaded.documents) == 2000

@@ -140,6 +140,7 @@ def test_texts_are_unique(reviews):
     assert [text for text, times in seen.items() if times > 1] == []
 
 
+@pytest.mark.slow
 def test_no_near_duplicates_within_or_across_splits(reviews):
     sets = [(row["id"], row["split"], shingles(row["text"])) for row in reviews]
     close = [

@@ -70,6 +70,7 @@ TEXTS = LINES.filter(str.strip)
 LABELS = st.sampled_from(["🙂", "bad", "2", "ok"])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(rows=st.lists(st.tuples(TEXTS, LABELS)))
 def test_each_format_gives_the_same_examples(tmp_path_factory, rows):
@@ -624,6 +625,7 @@ def test_a_report_counts_classes_and_lengths():
     assert max(map(len, table)) < 80 or said.warnings
 
 
+@pytest.mark.slow
 def test_texts_that_are_cut_are_counted():
     splits = Splits(many(1000), many(4, source="b.csv").take([1, 2]))
     long = {1: "x" * 600, 2: "x" * 601}

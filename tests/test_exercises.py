@@ -99,6 +99,7 @@ def test_solution_passes_on_other_inputs(exercise):
         assert exercise.checker.judge(exercise.solution, (), seed=seed)[0] == "passed"
 
 
+@pytest.mark.slow
 @every_wrong
 def test_wrong_answer_is_rejected_by_name(exercise, wrong):
     result = check(exercise.id, answer_of(exercise, wrong))

@@ -100,6 +100,7 @@ def heads_made(record: Record, layer: int) -> np.ndarray:
     return p / p.sum(-1, keepdims=True)
 
 
+@pytest.mark.slow
 @every_kind
 def test_weights_and_arithmetic_are_the_models_own(name):
     model = MODELS[name]()
@@ -154,6 +155,7 @@ def test_numbers_that_float16_cannot_hold_are_left_out():
     assert list(look(model, IDS, tokens=TOKENS).inner) == [0]
 
 
+@pytest.mark.slow
 def test_layers_are_chosen_or_as_many_as_fit():
     model = ours(Decoder)
     record = look(model, IDS, tokens=TOKENS, layers=[1])

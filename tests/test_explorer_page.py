@@ -183,6 +183,7 @@ def test_a_loss_that_is_no_number_does_not_spoil_the_json():
 # How large it gets
 
 
+@pytest.mark.slow
 def test_twelve_by_twelve_heads_over_128_tokens_stay_small():
     weights = looks(12, 12, 128, heat=1.5)  # the heat with the largest entropy
     page = Explorer((record(12, 12, 128, weights=weights),))

@@ -237,6 +237,7 @@ def places(picture) -> list[tuple[str, float, float]]:
     return [(text.get_text(), *text.get_position()) for text in drawn]
 
 
+@pytest.mark.slow
 def test_words_wrap_and_a_comma_keeps_to_its_word():
     text = " ".join(f"word{i}," for i in range(60))
     scores = [(w, 1.0) for i in range(60) for w in (f"word{i}", ",")]
@@ -287,6 +288,7 @@ def test_any_text_can_be_drawn(text):
     assert right <= WIDE + 1
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # fonts are looked up but once
 @given(st.text(max_size=60), st.integers(0, 5))
 def test_whatever_a_reader_types_has_a_picture(text, rest):
@@ -298,6 +300,7 @@ def test_whatever_a_reader_types_has_a_picture(text, rest):
     assert picture.alt.endswith(".")
 
 
+@pytest.mark.slow
 def test_very_long_texts_end_somewhere():
     scores = [(f"w{i}", 1.0) for i in range(400)]
     text = " ".join(f"w{i}" for i in range(5000))

@@ -84,6 +84,7 @@ def evaluations(steps) -> list:
 # Learning
 
 
+@pytest.mark.slow
 def test_it_learns_which_word_tells_the_class(folder):
     classifier, steps = taught(folder, toy(192), toy(64, seed=1))
     assert steps[0].loss == pytest.approx(math.log(2), abs=0.1)
@@ -199,6 +200,7 @@ def test_each_layer_and_the_head_have_rates_of_their_own(folder):
     assert moved(classifier, folder)[-1] > 0.5
 
 
+@pytest.mark.slow
 def test_each_cure_trains(folder):
     data, validation = toy(20), toy(16, seed=1)
     plain, _ = taught(folder, data, validation, epochs=1)
@@ -333,6 +335,7 @@ some_texts = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(some_texts, st.integers(1, 4), st.randoms())
 @settings(max_examples=20)
 def test_a_text_is_judged_alone_whatever_stands_beside_it(ready, texts, size, lots):
@@ -404,6 +407,7 @@ FIGURES += ["rows", "accuracy", "accuracy_interval", "macro_f1"]
 FIGURES += ["predictions_per_second"]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_folder_that_judges_as_it_did(made, tmp_path):
     test = toy(30, seed=5)
     run = made(epochs=2, test=test)
@@ -440,6 +444,7 @@ def test_without_a_test_split_validation_is_judged(made):
     assert result["accuracy"] == round(found["val_accuracy"], 5)
 
 
+@pytest.mark.slow
 def test_several_runs_are_averaged_from_one_beginning(made, folder):
     run = made(average=2, seed=2**32 - 1, validation=toy(20, seed=6))
     steps = list(run.steps())

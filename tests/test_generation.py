@@ -111,6 +111,7 @@ def test_greedy_is_the_most_probable_token_each_time(positions):
         text = torch.cat([text, token[:, None]], dim=1)
 
 
+@pytest.mark.slow
 @each_kind
 @pytest.mark.parametrize("prompt", [1, 5, 8, 13])
 def test_cached_equals_uncached_also_beyond_the_context(positions, prompt):
@@ -158,6 +159,7 @@ def test_the_caller_may_stop_at_any_token():
     assert list(generate(model, random_ids(1, 2), 0)) == []
 
 
+@pytest.mark.slow
 @given(
     batch=st.integers(1, 3),
     prompt=st.integers(1, 6),
@@ -185,6 +187,7 @@ def test_greedy_equals_gpt2s_within_the_context(batch, prompt, d_head, **shape):
     assert ours.equal(theirs[:, prompt:])
 
 
+@pytest.mark.slow
 @given(
     positions=st.sampled_from(POSITIONS),
     context=st.integers(1, 9),
@@ -310,6 +313,7 @@ def test_a_guess_is_accepted_up_to_the_first_that_is_wrong_in_any_row():
     assert accept(best[:, :0], best[:, :1]).equal(best[:, :1])
 
 
+@pytest.mark.slow
 @given(
     positions=st.sampled_from(POSITIONS),
     context=st.integers(1, 24),
@@ -440,6 +444,7 @@ def test_what_has_no_blanks_to_fill_is_refused_in_words(model, settings, words):
         fill_mask(model, ids, **dict(mask_id=int(ids[0, 0])) | settings)
 
 
+@pytest.mark.slow
 def test_what_stands_before_an_end_is_forgotten():
     """A model trained on packed documents never saw one before another."""
     model = small_model(positions="rotary", look_back=2, context=16).eval()

@@ -105,6 +105,7 @@ def states_of(model, *inputs) -> tuple[torch.Tensor, list, list]:
 # The same numbers
 
 
+@pytest.mark.slow
 @given(
     shapes(), st.sampled_from(["gelu", "gelu_new", "relu", "relu2"]), st.integers(1, 3)
 )
@@ -133,6 +134,7 @@ def test_an_encoder_is_bert_in_every_layer(shape, act, segments):
     assert_close(model(ids), whole, **CLOSE)
 
 
+@pytest.mark.slow
 @given(shapes(), st.sampled_from(["gelu", "gelu_pytorch_tanh", "relu"]), st.booleans())
 def test_a_decoder_is_gpt2_in_every_layer(shape, act, tied):
     twin = their_gpt2(**shape, act=act, tied=tied)
@@ -148,6 +150,7 @@ def test_a_decoder_is_gpt2_in_every_layer(shape, act, tied):
     assert (model.head.weight is model.embedding.weight) == tied
 
 
+@pytest.mark.slow
 @given(shapes(), st.booleans())
 def test_a_masked_lm_gives_berts_logits(shape, tied):
     twin = their_bert("BertForMaskedLM", **shape, tied=tied)
@@ -158,6 +161,7 @@ def test_a_masked_lm_gives_berts_logits(shape, tied):
     assert (model.head.weight is model.embedding.weight) == tied
 
 
+@pytest.mark.slow
 @given(st.integers(0, 999))
 @settings(max_examples=10)
 def test_greedy_tokens_are_gpt2s(seed):
@@ -174,6 +178,7 @@ def test_greedy_tokens_are_gpt2s(seed):
     assert torch.equal(torch.stack(ours, dim=1), theirs[:, 4:])
 
 
+@pytest.mark.slow
 def test_gradients_are_berts_too():
     twin = their_bert()
     model, ids, mask = Encoder.from_hf(twin), random_ids(3, 8), random_mask(3, 8)
@@ -772,6 +777,7 @@ def test_minilm_is_checked_before_it_is_used(monkeypatch, tmp_path, minilm):
         model_folder("minilm")
 
 
+@pytest.mark.slow
 def test_its_package_is_never_imported(minilm):
     import sys
 

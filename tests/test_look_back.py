@@ -16,6 +16,7 @@ def model(seed: int = 0, **changes):
     return loud(small_model(**dict(look_back=3) | changes), seed)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4), st.integers(1, 8), st.integers(0, 7), st.integers(0, 20))
 def test_a_token_changes_nothing_before_it_and_something_after(n, T, place, seed):
     place = min(place, T - 1)
@@ -42,6 +43,7 @@ def test_each_table_is_for_its_own_distance():
         assert torch.allclose(net(ids)[0, t], net.head(net.norm(x)), atol=1e-4)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(POSITIONS),
     st.integers(1, 4),

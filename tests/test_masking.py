@@ -136,6 +136,7 @@ def test_a_boundary_keeps_documents_apart_even_where_the_mask_is_one():
     assert inputs.keys() == {"ids", "asked", "documents"}
 
 
+@pytest.mark.slow
 @given(
     B=st.integers(1, 4),
     T=st.integers(2, 16),
@@ -164,6 +165,7 @@ def test_logits_at_asked_places_alone_give_the_same_loss_and_gradient(B, T, tied
         assert torch.allclose(whole, part, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_trains_in_pieces_as_in_whole_and_learns():
     ids = torch.arange(3, 23).repeat(60)
     batches = MaskedBatches(ids, masking(), context=16, batch_size=8)

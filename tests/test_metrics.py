@@ -120,6 +120,7 @@ def judged(n: int, C: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 few = st.integers(1, 40), st.integers(2, 5), st.integers(0, 1000)
 
 
+@pytest.mark.slow
 @given(*few)
 def test_accuracy_f1_and_confusion_are_scikit_learns(n, C, seed):
     from sklearn import metrics as twin
@@ -215,6 +216,7 @@ def test_the_bootstrap_is_scipys():
         )
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_truth_as_often_as_it_says():
     random = torch.Generator().manual_seed(0)
     held = {"bootstrap": 0, "wilson": 0}
@@ -245,6 +247,7 @@ def test_any_statistic_of_rows_can_be_drawn_again():
     assert found.low < found.value == macro_f1(guesses, labels) < found.high
 
 
+@pytest.mark.slow
 def test_drawing_counts_is_drawing_the_examples_that_were_counted():
     p, labels = judged(400, 3)
     counts = confusion(p, labels)

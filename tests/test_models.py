@@ -55,6 +55,7 @@ def fused(state: dict) -> dict:
     return state
 
 
+@pytest.mark.slow
 @given(
     st.booleans(),
     st.sampled_from(["gelu", "relu"]),
@@ -130,6 +131,7 @@ def test_an_encoder_looks_both_ways(positions):
         assert (pull[0].abs().sum(-1) > 0).all()
 
 
+@pytest.mark.slow
 @each_position
 @pytest.mark.parametrize("watched", [False, True])
 @given(st.integers(0, 99))
@@ -185,6 +187,7 @@ def test_a_seq2seq_reads_all_of_its_source_but_the_padding(positions):
         assert ((moved > 1e-4) == mask[:, place]).all()
 
 
+@pytest.mark.slow
 @given(st.sampled_from(POSITIONS), st.lists(st.integers(1, 3), min_size=1, max_size=3))
 def test_a_seq2seq_writes_the_same_with_a_cache(positions, pieces):
     model = make(Seq2Seq, positions=positions, context=9)

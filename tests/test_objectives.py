@@ -137,6 +137,7 @@ def test_bits_per_byte_count_the_bytes_of_the_validation_text(tmp_path):
     assert result["val_bits_per_byte"] == pytest.approx(bits, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["next-token", "masked"])
 def test_resumed_is_uninterrupted(objective, runs, tmp_path):
     out = tmp_path / "cut"
@@ -309,6 +310,7 @@ def test_a_few_documents_are_enough(count, tmp_path):
     assert len(run.data.train) > 1000 and len(run.data.validation) > 1000
 
 
+@pytest.mark.slow
 def test_naming_the_default_is_the_same_run(tmp_path, monkeypatch):
     monkeypatch.setattr("llmkit.pretraining.options.VOCABULARY", 400)
     with quick_tiny():

@@ -34,6 +34,7 @@ def test_documents_are_numbered_and_the_end_opens_the_next(texts):
     assert numbers == [*wanted, len(texts) + 1]
 
 
+@pytest.mark.slow
 @given(documents, st.sampled_from(["rotary", "alibi"]))
 def test_a_packed_row_is_worth_what_its_documents_are_alone(texts, positions):
     """The law: one row of many documents = each document in a row of its own."""

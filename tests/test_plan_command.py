@@ -139,6 +139,7 @@ def test_a_shape_of_one_s_own_is_what_it_says(say):
     assert json.loads(out)["parameters"] == 4 * block + 2 * 999 * 256 + 256
 
 
+@pytest.mark.slow
 def test_a_model_of_hugging_face_s_is_planned_by_its_config(say):
     code, out, _ = say("plan --hf minilm --tokens 1e7 --gpu l4 --json")
     found = json.loads(out)
@@ -148,6 +149,7 @@ def test_a_model_of_hugging_face_s_is_planned_by_its_config(say):
     assert set(flags) <= known
 
 
+@pytest.mark.slow
 def test_finetune_is_given_a_batch_that_fits_whole(say):
     plan = json.loads(say("plan --hf minilm --tokens 1e10 --gpu t4 --json")[1])
     best = plan["recommended"]
@@ -393,6 +395,7 @@ def test_a_probe_that_would_take_too_long_or_too_much_is_not_begun(
     assert "--calibrate: 20 steps of tiny would take about " in words
 
 
+@pytest.mark.slow
 def test_a_model_that_fits_nowhere_is_told_where_it_would(refused):
     words = refused("plan --preset gpt2-1.5b --gpu t4 --gpus 1 --tokens 1e9")
     assert "fits nowhere on 1 × t4: the thriftiest way, single with activation" in words
@@ -401,11 +404,13 @@ def test_a_model_that_fits_nowhere_is_told_where_it_would(refused):
     assert plan.chosen.fits
 
 
+@pytest.mark.slow
 def test_a_budget_of_nothing_is_not_told_to_train_on_less_than_a_text(refused):
     words = refused("plan --preset gpt2-124m --gpu h100 --tokens 1e9 --budget 1e-9")
     assert "--budget under a cent can't be met" in words and "--tokens" not in words
 
 
+@pytest.mark.slow
 def test_a_budget_that_can_t_be_met_says_what_could(refused):
     words = refused(
         "plan --preset gpt2-1.5b --gpu h100 --gpus 8 --tokens 1e10 --budget 60"
@@ -419,6 +424,7 @@ def test_a_budget_that_can_t_be_met_says_what_could(refused):
     assert answer(replace(again, tokens=float(tokens))).chosen.dollars.likely <= 60
 
 
+@pytest.mark.slow
 def test_a_deadline_that_can_t_be_met_says_what_could(refused):
     words = refused("plan --preset gpt2-124m --gpu h100 --tokens 1e10 --deadline 1h")
     assert "--deadline 60 min can't be met: about " in words
@@ -431,6 +437,7 @@ def test_a_deadline_that_can_t_be_met_says_what_could(refused):
         assert plan.chosen.seconds.likely <= 3600
 
 
+@pytest.mark.slow
 def test_both_limits_are_named_when_both_are_broken(refused):
     flags = "--preset gpt2-1.5b --gpu h100 --tokens 1e11 --deadline 1h --budget 5"
     words = refused(f"plan {flags}")

@@ -131,6 +131,7 @@ def test_parameters_and_tokens_are_exact(changes, positions):
     assert cost.flops == pytest.approx(cost.tokens * flops_per_token(config))
 
 
+@pytest.mark.slow
 def test_nothing_is_allocated():
     huge = ModelConfig(100_000, context=4096, n_layers=200, n_heads=64, d_model=16_384)
     assert estimate_cost(huge, TrainingConfig(steps=1), 1).parameters > 6e11
@@ -190,6 +191,7 @@ def living_peak(config: ModelConfig, rows: int, pieces: int, masked: bool) -> in
     return living.peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pieces", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("changes", "rows", "masked"),
@@ -235,6 +237,7 @@ def kept_per_token(config: ModelConfig, number: int) -> float:
     return ((sums[3] - sums[2]) - (sums[1] - sums[0])) / config.context
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [FP32, HALF])
 @pytest.mark.parametrize(
     "changes",
@@ -606,6 +609,7 @@ def save_config(folder, kind: str, name: str, **changes) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_hugging_face_s_gpt2_is_as_large_as_ours(tmp_path, gpt2):
     theirs = size_of_hf(save_config(tmp_path, "gpt2", "GPT2LMHeadModel"))
     assert theirs.parameters == gpt2.parameters == GPT2["gpt2-124m"]
@@ -615,6 +619,7 @@ def test_hugging_face_s_gpt2_is_as_large_as_ours(tmp_path, gpt2):
     assert theirs.kept[FP32] >= gpt2.kept[FP32]
 
 
+@pytest.mark.slow
 def test_a_llama_is_counted_and_planned(tmp_path):
     small = dict(hidden_size=64, num_hidden_layers=3, num_attention_heads=4)
     small |= dict(intermediate_size=160, num_key_value_heads=2, vocab_size=500)

@@ -62,6 +62,7 @@ def stop_after(wanted: PretrainOptions, number: int) -> None:
     steps.close()
 
 
+@pytest.mark.slow
 def test_the_validation_loss_is_that_of_the_last_tenth(folder):
     result = finished(options(folder, "again"))
     model, tokenizer = load_model(folder / "again"), load_tokenizer(folder / "again")
@@ -92,6 +93,7 @@ def test_what_the_model_learns_from_does_not_reach_into_the_last_tenth(folder):
     assert not (folder / "unused").exists()  # nothing is written before training
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model_and_another_gives_another(folder):
     finished(options(folder, "twin"))
     finished(options(folder, "other", seed=1))

@@ -6,6 +6,7 @@ import pytest
 from llmkit.figures import distribution
 
 
+@pytest.mark.slow
 def test_every_token_is_drawn_and_a_removed_one_has_no_dot():
     before, after = [0.1, 0.6, 0.3], [0.0, 0.75, 0.25]
     picture = distribution(before, after, ["c", " a", "b"], "top-k 2", shown=2)

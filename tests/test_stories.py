@@ -70,6 +70,7 @@ def edits(text: str, alphabet: str) -> Iterator[str]:
             yield text[:at] + new + text[at:]  # put in
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(languages())
 def test_a_small_language_measures_itself_exactly(language):
@@ -85,6 +86,7 @@ def test_a_small_language_measures_itself_exactly(language):
     assert entropy.nats_per_character == pytest.approx(nats / characters)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(languages(), st.randoms(use_true_random=False))
 def test_the_parser_accepts_exactly_the_stories_of_a_small_language(language, rng):
@@ -114,6 +116,7 @@ def check_place(text, parse, told):
     assert len(parse.expected) <= 5
 
 
+@pytest.mark.slow
 def test_every_edit_of_every_pet_story_is_judged_rightly():
     language = Language(PET_SCENES, PET_WORDS)
     told = dict(language.enumerate())
@@ -181,6 +184,7 @@ def test_the_parser_agrees_with_regular_expressions(told):
     assert len(valid) < 0.1 * len(edited)
 
 
+@pytest.mark.slow
 def test_the_stories_are_many_clean_and_of_a_good_length(told):
     assert STORIES.count() > 10**9
     assert len(set(told)) == len(told)
@@ -197,6 +201,7 @@ def test_the_vocabulary_is_that_of_the_stories(told):
     assert vocabulary == set(re.findall(r"[\w'-]+", "".join(told)))
 
 
+@pytest.mark.slow
 def test_the_english_is_right(told):
     text = "".join(told)
     assert not re.search(r"\b[Aa] [aeiou]", text)

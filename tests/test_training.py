@@ -33,6 +33,7 @@ def distance(one: nn.Module, other: nn.Module) -> float:
     return max(float((a - b).detach().abs().max()) for a, b in pairs)
 
 
+@pytest.mark.slow
 @each_optimizer
 @pytest.mark.parametrize("pieces", [2, 3, 4, 6])
 def test_pieces_of_a_batch_train_as_the_whole_does(pieces, optimizer):
@@ -87,6 +88,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(optimizer):
     assert not same_weights(models[0], models[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, dict(tied=False, quiet=True, positions="rotary")]
 )

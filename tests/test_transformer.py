@@ -71,6 +71,7 @@ def test_the_first_guess_is_even(positions, shape):
         assert loss.item() == pytest.approx(math.log(65), abs=1e-5)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(POSITIONS), st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_cached_equals_uncached(positions, pieces):
     model = small_model(positions=positions, context=16)
@@ -89,6 +90,7 @@ def test_watching_changes_nothing_and_gives_every_blocks_weights(positions):
     assert all((w.triu(1) == 0).all() for w in watch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, dict(activation="relu2", tied=False, bias=False)]
 )

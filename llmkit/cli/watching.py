@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
 MISTAKE = "LLMKIT_MISTAKE"  # where the first of many processes notes a user's mistake
 PATIENCE = 30.0  # seconds to finish a step and save, after Ctrl-C
 
@@ -84,6 +82,8 @@ def _last(work) -> str:
 
 def _run(line: list[str], environment: dict[str, str]) -> int:
     """Run a command to its end; leave none of its processes behind."""
+    import psutil
+
     ours = psutil.Popen(line, env=environment, start_new_session=True)
     family: set[psutil.Process] = {ours}
     try:
@@ -107,12 +107,14 @@ def _run(line: list[str], environment: dict[str, str]) -> int:
         psutil.wait_procs(family, PATIENCE)
 
 
-def _learn(ours: psutil.Process, family: set) -> list[psutil.Process]:
+def _learn(ours, family: set) -> list:
     """Return a launcher's children; note them and theirs.
 
     It starts them in sessions of their own: once it is dead, nobody knows whose they
     are.
     """
+    import psutil
+
     with suppress(psutil.Error):
         family |= set(ours.children(recursive=True))
         return ours.children()
