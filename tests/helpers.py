@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ settings.register_profile(
 settings.load_profile("llmkit")
 
 ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = ROOT / "build" / "extras"  # what .ci/run installs apart from the rest
 POSITIONS = ("learned", "sinusoidal", "rotary", "alibi")  # that see order
 
 
@@ -129,6 +131,17 @@ def start(*arguments: object, **options) -> subprocess.Popen:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **options,
     )
+
+
+def has_extra(name: str) -> bool:
+    """Tell whether a package is installed, here or apart."""
+    return find_spec(name) is not None or (EXTRAS / name).is_dir()
+
+
+def start_with_extras(*arguments: object, **options) -> subprocess.Popen:
+    """Start Python as `start` does, with what is installed apart."""
+    path = {"PYTHONPATH": f"{ROOT}{os.pathsep}{EXTRAS}"}
+    return start(*arguments, env=path | options.pop("env", {}), **options)
 
 
 def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, str]:
