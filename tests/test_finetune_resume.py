@@ -1,7 +1,7 @@
 """Check that a fine-tuning goes on as if it had never stopped, with the best it had.
 
-In the fast tests an error that nobody catches plays the death of a run: nothing is
-written after it. In the slow ones it is a signal that no program can catch.
+Mostly an error that nobody catches plays the death of a run: nothing is written after
+it. In the last test it is a signal that no program can catch.
 """
 
 import csv
@@ -147,6 +147,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_stopped_and_resumed_is_uninterrupted_bit_for_bit(
     moment, make, whole, tmp_path, monkeypatch
@@ -171,6 +172,7 @@ def told(monkeypatch, scores: list[float]) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 4, 7, 8])
 def test_patience_and_the_best_survive(stop, make, tmp_path, monkeypatch):
     """The best is that of step 4; steps 6 and 8 bring no gain, and it ends."""
@@ -199,6 +201,7 @@ def stopped(make, out: Path, steps: int = 5, **changes) -> None:
     run.close()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_kept_until_it_is_told_what_to_do(make, whole, tmp_path):
     out = tmp_path / "out"
     stopped(make, out, average=2)
@@ -263,6 +266,7 @@ def test_texts_may_lie_elsewhere_and_curves_too(make, whole, table, tmp_path):
     check_same(out, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file", ["best.safetensors", "model.safetensors", "state.json"]
 )

@@ -17,7 +17,6 @@ MODELS = {
     "Muon's": dict(preset="tiny"),
     "GPT-2": dict(preset="gpt2-355m"),
     "BERT": dict(preset="bert-110m"),
-    "own": dict(layers=2, width=192, heads=3, context=128),
     "Hugging Face's": dict(hf="tiny"),
 }
 
