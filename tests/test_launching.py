@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -236,6 +237,23 @@ def test_a_damaged_file_is_refused_in_words(text, words, launch, here):
     (here / "mine.yaml").write_text(text)
     code, _, err = launch(f"mine.yaml --dry-run {PRETRAIN}")
     assert code == 2 and err.count("\n") == 1 and words in err
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_a_restart_resumes_the_run_that_began_and_no_older_one(name, here):
+    options, flags = SimpleNamespace(out="out"), ("--out", "out", "--overwrite")
+    work = launching._work([name, *flags], lambda *_: options)
+    assert work.again() == work  # nothing is there
+    record = here / "out" / "run.json"
+    record.parent.mkdir()
+    record.write_text("{}")
+    assert work.again().flags == ("--out", "out", "--resume")
+    later = launching._work([name, *flags], lambda *_: options)
+    assert later.again() == later  # it died before it threw the old run away
+    told = launching._work([name, "--resume"], lambda *_: options)
+    assert told.again() == told
+    os.utime(record, ns=(0, 0))
+    assert later.again().flags == ("--out", "out", "--resume")
 
 
 # What really runs
