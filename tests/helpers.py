@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,7 @@ settings.register_profile(
 settings.load_profile("llmkit")
 
 ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = ROOT / "build" / "extras"  # what .ci/run installs apart from the rest
 POSITIONS = ("learned", "sinusoidal", "rotary", "alibi")  # that see order
 
 
@@ -147,6 +149,17 @@ def end_what_was_started() -> None:
                 with suppress(psutil.Error):
                     one.kill()
             process.wait()
+
+
+def has_extra(name: str) -> bool:
+    """Tell whether a package is installed, here or apart."""
+    return find_spec(name) is not None or (EXTRAS / name).is_dir()
+
+
+def start_with_extras(*arguments: object, **options) -> subprocess.Popen:
+    """Start Python as `start` does, with what is installed apart."""
+    path = {"PYTHONPATH": f"{ROOT}{os.pathsep}{EXTRAS}"}
+    return start(*arguments, env=path | options.pop("env", {}), **options)
 
 
 def finish(process: subprocess.Popen, timeout: float = 120) -> tuple[int, str, str]:

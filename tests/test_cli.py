@@ -15,7 +15,7 @@ from helpers import finish, quick_tiny, save_tiny, start
 
 from llmkit.cli import COMMANDS, main
 from llmkit.finetuning import load_classifier, predict
-from llmkit.training import LOCK, find_checkpoints, reporting
+from llmkit.training import find_checkpoints, reporting
 
 TEXT = "the cat sat on the mat and saw the old dog, who ran home.\n" * 80
 FIGURES = ["seconds", "steps", "tokens", "parameters", "tokens_per_second", "val_loss"]
@@ -400,11 +400,17 @@ def test_ctrl_c_while_it_fine_tunes_says_what_is_left(finetune, monkeypatch):
 
         return show
 
-    monkeypatch.setattr(reporting, "_log", stop_at_two)
-    code, out, err = finetune("--batch-size 8")
+    with monkeypatch.context() as patch:
+        patch.setattr(reporting, "_log", stop_at_two)
+        code, out, err = finetune("--batch-size 8")
     assert code == 130 and err.count("\n") == 1 and "{" not in "".join(out)
-    assert "stopped; nothing was written to 'sorted' but metrics.jsonl; the same" in err
-    assert {path.name for path in Path("sorted").iterdir()} == {LOCK, "metrics.jsonl"}
+    assert (
+        "llmkit finetune: stopped; step-00000002 is kept in 'sorted'; go on with the "
+        "same command and --resume" in err
+    )
+    assert not Path("sorted/model.safetensors").exists()
+    code, out, err = finetune("--batch-size 8 --resume")
+    assert (code, err) == (0, "") and json.loads(out[-1])["examples"] == 44
 
 
 @pytest.mark.slow
@@ -419,9 +425,8 @@ def test_ctrl_c_in_a_real_process_while_it_fine_tunes(finetune, tiny, here):
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)
     assert code == 130 and err.count("\n") == 1, err
-    assert "stopped; nothing was written to 'cut' but metrics.jsonl" in err
-    assert {path.name for path in log.parent.iterdir()} == {LOCK, "metrics.jsonl"}
-    flags[-1] = 1
+    assert re.search(r"finetune: stopped; step-0\d+ is kept in 'cut'; go on with", err)
+    flags = [*flags[:-1], 1, "--overwrite"]
     code, out, err = finish(start("-m", "llmkit", "finetune", *flags, cwd=here))
     assert (code, err) == (0, "") and json.loads(out.splitlines()[-1])["rows"] == 4
 

@@ -474,16 +474,18 @@ def test_the_report_says_what_is_cut(made):
     assert "over 24 tokens" in str(run.report)
 
 
-def test_nothing_is_left_but_the_log_until_all_is_trained(made, tmp_path):
+def test_there_is_no_model_until_all_is_trained(made, tmp_path):
     out = tmp_path / "out"
     run = made(epochs=2)
     assert not out.exists()
     steps = run.steps()
     next(steps)
     steps.close()
-    assert {path.name for path in out.iterdir()} == {".lock", "metrics.jsonl"}
-    list(made().steps())  # and no --overwrite is asked for
+    left = {".lock", "metrics.jsonl", "run.json", "checkpoints"}
+    assert {path.name for path in out.iterdir()} == left
+    list(made(epochs=2, resume=True).steps())
     assert (out / "model.safetensors").exists()
+    assert not (out / "checkpoints").exists()  # its work is done
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "run.json"])

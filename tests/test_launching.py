@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -147,6 +148,12 @@ def test_a_file_of_ones_own_is_taken_by_its_path(launch, here):
     assert words[words.index("--num_processes") + 1] == "2"
 
 
+def test_deepspeed_is_given_an_optimizer_that_it_can_share_out(launch):
+    line = f"deepspeed-zero2 --dry-run {PRETRAIN} --optimizer adamw"
+    assert launch(line)[0] == 0
+    assert launch(f"deepspeed-zero3 --dry-run {PRETRAIN} --preset modern")[0] == 0
+
+
 # What is refused before anything starts
 
 REFUSED = [
@@ -159,7 +166,15 @@ REFUSED = [
         "4 processes are asked for and this machine has 2 cores: use llmkit launch "
         "cpu --processes 2",
     ),
-    (f"deepspeed-zero3 {PRETRAIN}", "needs DeepSpeed, which is not installed: pip in"),
+    (
+        f"deepspeed-zero3 {PRETRAIN} --optimizer adamw",
+        "needs DeepSpeed, which is not installed: pip in",
+    ),
+    (
+        f"deepspeed-zero2 {PRETRAIN}",
+        "'deepspeed-zero2' cuts weights .* Muon needs whole matrices: add --optimizer "
+        "adamw, or use fsdp2",
+    ),
     (
         f"cpu --processes 3 {PRETRAIN}",
         "batch of 16 rows does not divide among 3 processes: .* one of 1, 2, 4, 8, 16",
@@ -222,6 +237,23 @@ def test_a_damaged_file_is_refused_in_words(text, words, launch, here):
     (here / "mine.yaml").write_text(text)
     code, _, err = launch(f"mine.yaml --dry-run {PRETRAIN}")
     assert code == 2 and err.count("\n") == 1 and words in err
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_a_restart_resumes_the_run_that_began_and_no_older_one(name, here):
+    options, flags = SimpleNamespace(out="out"), ("--out", "out", "--overwrite")
+    work = launching._work([name, *flags], lambda *_: options)
+    assert work.again() == work  # nothing is there
+    record = here / "out" / "run.json"
+    record.parent.mkdir()
+    record.write_text("{}")
+    assert work.again().flags == ("--out", "out", "--resume")
+    later = launching._work([name, *flags], lambda *_: options)
+    assert later.again() == later  # it died before it threw the old run away
+    told = launching._work([name, "--resume"], lambda *_: options)
+    assert told.again() == told
+    os.utime(record, ns=(0, 0))
+    assert later.again().flags == ("--out", "out", "--resume")
 
 
 # What really runs
@@ -300,7 +332,8 @@ def workers(process) -> list[psutil.Process]:
     ranks = {}
     for child in below:
         words = child.cmdline()
-        if "llmkit" in words and "pretrain" in words and "accelerate" not in str(words):
+        trains = {"pretrain", "finetune"} & {*words}
+        if "llmkit" in words and trains and "accelerate" not in str(words):
             ranks[int(child.environ().get("RANK", 0))] = child
     return [ranks[rank] for rank in sorted(ranks)]
 
@@ -437,6 +470,30 @@ def test_two_processes_fine_tune_as_one_does(cures, here):
     felt = [name for name in theirs if not name.endswith("key.bias")]
     assert max(float((ours[n] - theirs[n]).abs().max()) for n in felt) < 1e-5
     assert results[0]["accuracy"] == results[1]["accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_restart_goes_on_with_fine_tuning_and_ends_alike(here):
+    with open("train.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *SENTENCES])
+    tiny, out, whole = save_tiny(here / "tiny"), here / "out", here / "whole"
+    flags = ["--data", "train.csv", "--validation", "train.csv", "--model", tiny]
+    flags += ["--epochs", 6, "--batch-size", 4, "--save-every", 0.001]
+    line = ["cpu", "--processes", 2, "--max-restarts", 1, "--", "finetune", *flags]
+    process = launch_for_real(*line, "--out", out, cwd=here)
+    wait_for_steps(process, out, 15)
+    workers(process)[1].kill()
+    code, text, err = finish(process)
+    assert code == 0, err
+    assert "a process died (exit code 1); it goes on from step-000000" in err
+    result = json.loads(text.splitlines()[-1])
+    assert result["examples"] == 6 * len(SENTENCES)
+    code, text, err = finish(launch_for_real(*line, "--out", whole, cwd=here))
+    assert code == 0 and "process died" not in err
+    ours, theirs = weights(out), weights(whole)
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    assert result["accuracy"] == json.loads(text.splitlines()[-1])["accuracy"]
 
 
 @pytest.mark.slow

@@ -197,6 +197,7 @@ def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(cop
         (dict(resume=True, ff=99), "was started with ff 256, not 99"),
         (dict(resume=True, context=32), "was started with context 64, not 32"),
         (dict(resume=True, batch_size=4), "was started with batch_size 8, not 4"),
+        (dict(resume=True, optimizer="adamw"), "with optimizer 'muon', not 'adamw'"),
         (dict(resume=True, corpus="README.md"), "was started with text_sha256 '"),
         (dict(resume=True, out=Path("nowhere")), "holds no run to go on with; leave"),
         (dict(out=Path("README.md")), "--out 'README.md' is a file; give a folder"),
@@ -225,7 +226,8 @@ def test_a_run_may_go_on_in_smaller_pieces_and_in_another_precision(copy):
 def test_a_record_from_before_there_were_flags_of_shape_is_taken(copy):
     path = copy / "whole" / "run.json"
     record = json.loads(path.read_text())
-    for name in ("layers", "width", "heads", "kv_heads", "ff", "context", "batch_size"):
+    later = "layers width heads kv_heads ff context batch_size optimizer"
+    for name in later.split():
         del record[name]
     path.write_text(json.dumps(record))
     assert finished(options(copy, "whole", resume=True, max_steps=9))["steps"] == 9
@@ -252,6 +254,23 @@ def test_a_smaller_batch_keeps_pieces_of_as_many_rows(folder):
     fewer = replace(told, batch_size=4 * rows)
     assert fewer.training().accumulation == 4
     assert replace(told, batch_size=1).training().accumulation == 1
+
+
+@pytest.mark.parametrize("preset", ["tiny", "gpt2-124m"])
+def test_the_optimizer_is_the_preset_s_unless_told(preset, folder):
+    told = options(folder, "unused", preset=preset)
+    own, before = told.training().optimizer, PRESETS[preset].training
+    assert own == before.get("optimizer", "adamw")
+    assert replace(told, optimizer=own).training() == told.training()
+    (other,) = {"adamw", "muon"} - {own}
+    changed = replace(told, optimizer=other).training()
+    assert changed.optimizer == other and changed.clip == 1.0
+    peak = "learning_rate" if other == "adamw" else "muon_rate"
+    assert getattr(changed, peak) != getattr(told.training(), peak)
+    with pytest.raises(
+        ValueError, match="unknown optimizer 'sgd'; choose one of: adam"
+    ):
+        replace(told, optimizer="sgd")
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -96,7 +96,7 @@ MOMENTS = {
         optimizers.Muon, "step", at(9, optimizers.Muon.step, before=False)
     ),
     "before the first step": lambda: (loop, "plain_loss", at(1, objective.plain_loss)),
-    "in an evaluation": lambda: (loop, "evaluate", at(4, objective.evaluate)),
+    "in an evaluation": lambda: (objective, "evaluate", at(4, objective.evaluate)),
     "while weights are written": lambda: (checkpoints, "save_file", half_written(15)),
     "while the optimizer is written": lambda: (
         checkpoints, "save_file", half_written(16)

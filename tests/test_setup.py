@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from conftest import need
+from helpers import EXTRAS as HERE
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -28,12 +29,16 @@ SCRIPT = ROOT / ".ci" / "setup_env.py"
 SETUP_FILES = ["pyproject.toml", "constraints.txt", "environment.yml", "Makefile"]
 SETUP_FILES += [".ci/run", ".ci/setup_env.py", ".github/workflows/course.yml"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = PROJECT["optional-dependencies"]
+EXTRAS = dict(PROJECT["optional-dependencies"])
+APART = [x for name in ("tensorboard", "deepspeed") for x in EXTRAS.pop(name)]
+APART_FROM = "# tensorboard and deepspeed, and what they bring"
 
 
-def pins() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if line and line[0] != "#")
+def pins(apart: bool = False) -> dict[str, str]:
+    """Read the versions: of what a set-up installs, or of what it does not."""
+    both = (ROOT / "constraints.txt").read_text().partition(APART_FROM)
+    lines = both[2 if apart else 0].splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
 
 
 def closure(requirements: list[str]) -> set[str]:
@@ -69,6 +74,21 @@ def test_every_package_is_pinned_at_the_version_that_is_tested():
         name: importlib.metadata.version(name).split("+")[0] for name in closure(direct)
     }
     assert of_every_machine(installed) == pins()
+
+
+def test_what_is_apart_from_the_rest_is_pinned_at_the_version_that_is_tested():
+    need(HERE.is_dir(), "what .ci/run installs apart", "see .ci/run")
+    found = importlib.metadata.distributions(path=[str(HERE)])
+    found = {canonicalize_name(x.name): (x.version, x.requires or []) for x in found}
+    if "NO_DEEPSPEED" not in os.environ:
+        assert {name: version for name, (version, _) in found.items()} == pins(True)
+    needed = [Requirement(x) for _, texts in found.values() for x in texts]
+    plain = [x for x in needed if not x.marker or x.marker.evaluate({"extra": ""})]
+    names = {canonicalize_name(x.name) for x in plain}
+    assert names <= pins().keys() | pins(True).keys()
+    for text in APART:
+        range_ = Requirement(text)
+        assert range_.specifier.contains(pins(True)[range_.name])
 
 
 def test_the_versions_of_the_course():
@@ -364,6 +384,8 @@ def test_ci_runs_the_readmes_test_command():
     assert script.rstrip().splitlines()[-1] == "make test"
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+    told = {*re.findall(r"[a-z0-9-]+", " ".join(re.findall(r"extra (.*)", script)))}
+    assert pins(True).keys() <= told  # what is apart is installed whole
 
 
 def test_what_ci_installs_may_be_missing_elsewhere_only(monkeypatch):

@@ -1,11 +1,11 @@
 """Check that steps come out as curves, by a tracker of Accelerate's, and only if so."""
 
 import json
-from importlib.util import find_spec
 
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-from helpers import quick_tiny
+from conftest import need
+from helpers import finish, has_extra, quick_tiny, start_with_extras
 
 from llmkit.cli import main
 from llmkit.training import Step, chosen_tracker, track, tracking
@@ -114,13 +114,33 @@ def test_a_run_writes_its_metrics_always_and_its_curves_if_told(noted, tmp_path)
     assert [entry[0] for entry in noted[2:-1]] == [1, 2, 3]
 
 
-@pytest.mark.slow
-def test_real_tensorboard_reads_the_curve(tmp_path):
-    if not find_spec("tensorboard"):
-        pytest.skip("TensorBoard is missing: pip install tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+READ = """
+import json, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+found = EventAccumulator(sys.argv[1])
+found.Reload()
+curves = {tag: found.Scalars(tag) for tag in found.Tags()["scalars"]}
+print(json.dumps({tag: [(e.step, e.value) for e in x] for tag, x in curves.items()}))
+"""
 
-    list(track(STEPS, tmp_path, "tensorboard"))
-    found = EventAccumulator(str(tmp_path / "tensorboard"))
-    found.Reload()
-    assert [(e.step, e.value) for e in found.Scalars("loss")] == [(1, 2.5), (2, 2.0)]
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_real_tensorboard_reads_the_curves_of_a_run(tmp_path):
+    """Take it where it is installed, as a run does by itself, and read its file."""
+    need(has_extra("tensorboard"), "TensorBoard", "pip install tensorboard")
+    (tmp_path / "good.txt").write_text("the cat sat on the mat.\n" * 200)
+    line = "-m llmkit pretrain --corpus good.txt --out out --max-steps 3"
+    code, _, err = finish(start_with_extras(*line.split(), cwd=tmp_path))
+    assert code == 0, err
+    out = tmp_path / "out"
+    code, text, err = finish(start_with_extras("-c", READ, out / "tensorboard"))
+    assert code == 0, err
+    steps = [json.loads(x) for x in (out / "metrics.jsonl").read_text().splitlines()]
+    curves = json.loads(text)
+    assert {"loss", "val_loss", "rate", "tokens", "seconds"} <= curves.keys()
+    for name, curve in curves.items():
+        told = [(s["number"], s[name]) for s in steps if s[name] is not None]
+        assert [step for step, _ in curve] == [step for step, _ in told]
+        values = [value for _, value in told]
+        assert [value for _, value in curve] == pytest.approx(values, rel=1e-6)

@@ -50,12 +50,13 @@ class Work:
     name: str
     flags: tuple[str, ...]
     options: object
+    old: int | None = None  # when the record of a run was written that lay there before
 
     def again(self) -> "Work":
         """Return the command that goes on after a crash, from what it left."""
-        begun = (Path(self.options.out) / "run.json").exists()
-        if self.name != "pretrain" or not begun:
-            return self
+        now = _written(self.options)
+        if now is None or (now == self.old and "--resume" not in self.flags):
+            return self  # it had not begun: what lies there is another run's
         kept = tuple(x for x in self.flags if x not in ("--overwrite", "--resume"))
         return replace(self, flags=(*kept, "--resume"))
 
@@ -157,7 +158,14 @@ def _work(command: list[str], parse: Callable) -> Work:
             "for example: llmkit launch cpu -- pretrain --corpus stories --out build/x"
         )
     name, *flags = command
-    return Work(name, tuple(flags), parse(name, flags))
+    options = parse(name, flags)
+    return Work(name, tuple(flags), options, _written(options))
+
+
+def _written(options) -> int | None:
+    """Return when the record of a run was written, None if there is none."""
+    record = Path(options.out) / "run.json"
+    return record.stat().st_mtime_ns if record.exists() else None
 
 
 def _check_shares(options, config: dict, processes: int, work: Work) -> None:
@@ -178,6 +186,7 @@ def _check_shares(options, config: dict, processes: int, work: Work) -> None:
             f"launch file {options.name!r} cuts the model, and finetune needs it whole "
             "in every process: a BERT fits on one GPU, so use gpu or ddp"
         )
+    _check_optimizer(options, config, work)
     told, pieces = work.options, processes
     if work.name == "pretrain":
         rows, pieces = told.recipe.batch_size, processes * told.training().accumulation
@@ -188,6 +197,16 @@ def _check_shares(options, config: dict, processes: int, work: Work) -> None:
         raise ValueError(
             f"a batch of {rows} rows does not divide among {processes} processes: use "
             f"--processes with one of {', '.join(map(str, fits))}"
+        )
+
+
+def _check_optimizer(options, config: dict, work: Work) -> None:
+    """Refuse an optimizer that the engine can't share out."""
+    zero = config["distributed_type"] == "DEEPSPEED"
+    if zero and work.options.training().optimizer == "muon":
+        raise ValueError(
+            f"launch file {options.name!r} cuts weights into flat pieces, and Muon "
+            "needs whole matrices: add --optimizer adamw, or use fsdp2"
         )
 
 

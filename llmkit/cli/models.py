@@ -45,16 +45,10 @@ class ClassifyOptions:
 def pretrain(options) -> int:
     """Train, print what it costs first and one JSON object last."""
     from llmkit.pretraining import Pretraining
-    from llmkit.training import find_checkpoints
 
     run = Pretraining(options)
     if not _follow(run.steps, f"This run: {run.cost}."):
-        kept = [path.name for path in find_checkpoints(options.out)]
-        what = f"{kept[0]} is kept" if kept else "there is no checkpoint yet"
-        return _stopped(
-            f"llmkit pretrain: stopped; {what} in {str(options.out)!r}; go on with the "
-            "same command and --resume"
-        )
+        return _stopped("pretrain", options.out)
     return _tell(run.result)
 
 
@@ -110,10 +104,7 @@ def finetune(options) -> int:
 
     run = Finetuning(options)
     if not _follow(run.steps, run.report):
-        return _stopped(
-            f"llmkit finetune: stopped; nothing was written to {str(options.out)!r} "
-            "but metrics.jsonl; the same command begins again"
-        )
+        return _stopped("finetune", options.out)
 
     def judge() -> dict:
         result = run.result()
@@ -141,12 +132,18 @@ def _follow(steps: Callable[[], Iterator], about: object) -> bool:
     return True
 
 
-def _stopped(what: str) -> int:
+def _stopped(name: str, out: Path) -> int:
     """Say what Ctrl-C left."""
-    from llmkit.training import is_main
+    from llmkit.training import is_main, name_latest
 
     if is_main():
-        print(what, file=sys.stderr)
+        kept = name_latest(out)
+        what = f"{kept} is kept" if kept else "there is no checkpoint yet"
+        print(
+            f"llmkit {name}: stopped; {what} in {str(out)!r}; go on with the same "
+            "command and --resume",
+            file=sys.stderr,
+        )
     return 130
 
 

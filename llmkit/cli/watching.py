@@ -75,10 +75,9 @@ def note_mistake(message: str) -> bool:
 
 def _last(work) -> str:
     """Name the last checkpoint of a run."""
-    from llmkit.training import find_checkpoints
+    from llmkit.training import name_latest
 
-    kept = [path.name for path in find_checkpoints(work.options.out)]
-    return kept[0] if kept else "step 0"
+    return name_latest(work.options.out) or "step 0"
 
 
 def _run(line: list[str], environment: dict[str, str]) -> int:

@@ -1,10 +1,10 @@
 """One fine-tuning, from its options to its result. Lesson 07."""
 
-import json
+import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,29 @@ from llmkit.finetuning.recipe import Recipe
 from llmkit.finetuning.reporting import DataReport, report
 from llmkit.finetuning.train import FineStep, train
 from llmkit.finetuning.use import predict
-from llmkit.training import alone_in, chosen_tracker, is_main, track, wait_for_all
+from llmkit.training import (
+    LOG,
+    RECORD,
+    alone_in,
+    check_same_run,
+    chosen_tracker,
+    find_checkpoints,
+    is_main,
+    keep_log_before,
+    numbers_in,
+    track,
+    wait_for_all,
+    write_line,
+    write_record,
+)
 
-FILES = ("config.json", "model.safetensors", "run.json")
+FILES = ("config.json", "model.safetensors", RECORD)
+CHECKPOINTS = "checkpoints"  # folder in --out, of a run that is not at its end
+# What a run may go on with otherwise than it began: texts may lie elsewhere.
+MAY_CHANGE = ("data", "validation", "test", "text", "label", "bad_rows", "out", "track")
+MAY_CHANGE += ("save_every", "overwrite", "resume")
 # What a model of another kind may have left, and would be read beside the new one.
-OLD = ("model*.safetensors*", "tokenizer*.json", "vocab.*", "merges.txt")
+OLD = (RECORD, "model*.safetensors*", "tokenizer*.json", "vocab.*", "merges.txt")
 OLD += ("special_tokens_map.json", "added_tokens.json")
 
 
@@ -40,7 +58,19 @@ class FinetuneOptions(Recipe):
     label: str | None = None  # column of the labels, likewise
     track: str = "auto"  # curves: tensorboard (auto: where installed), wandb or none
     bad_rows: Literal["refuse", "skip"] = "refuse"  # rows without a text or a label
+    save_every: float = 60.0  # seconds between checkpoints, which go with the end
     overwrite: bool = False  # throw away what --out holds
+    resume: bool = False  # go on with the run that --out holds
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.save_every <= 0:
+            raise ValueError(f"--save-every must be above 0: got {self.save_every}")
+        if self.overwrite and self.resume:
+            raise ValueError(
+                "--overwrite throws the old run away and --resume goes on with it: "
+                "choose one"
+            )
 
 
 @dataclass
@@ -66,6 +96,9 @@ class Finetuning:
             label=told.label,
             bad_rows=told.bad_rows,
         )
+        self.identity = _identity(told, self.splits)
+        if told.resume:
+            check_same_run(told.out, self.identity, MAY_CHANGE)
         self.classifier = self._begin()
         self.classifier.freeze(told.freeze)  # refused now, not after the report
         self.seconds, self.seen = 0.0, 0
@@ -84,40 +117,56 @@ class Finetuning:
         told = self.options
         with alone_in(told.out):
             if is_main():  # the others train along and write nothing
-                _check_folder(told)  # again: a run may have ended there meanwhile
+                self._open()
+            wait_for_all()
             yield from self._runs()
+            wait_for_all()  # nobody reads the checkpoints any more
             if is_main():
-                self._clear_old()
                 self.classifier.save(told.out)
-                identity = {
-                    k: str(v) if isinstance(v, Path) else v
-                    for k, v in asdict(told).items()
-                }
-                identity = json.dumps(identity, indent=1) + "\n"
-                (told.out / "run.json").write_text(identity)
+                shutil.rmtree(told.out / CHECKPOINTS)
             wait_for_all()  # the folder is whole before any process goes
 
-    def _clear_old(self) -> None:
-        """Throw away what a model of another kind left, where that was asked for."""
-        if self.options.overwrite:
-            out = self.options.out
+    def _open(self) -> None:
+        """Make the folder this run's; what another left goes, if that was asked for."""
+        told, out = self.options, self.options.out
+        _check_folder(told)  # again: a run may have ended there meanwhile
+        if told.resume:
+            return
+        if told.overwrite:
             for old in (file for name in OLD for file in out.glob(name)):
                 old.unlink()
+            for name in (CHECKPOINTS, "tensorboard"):
+                shutil.rmtree(out / name, ignore_errors=True)
+        (out / LOG).unlink(missing_ok=True)
+        (out / CHECKPOINTS).mkdir(exist_ok=True)
+        write_record(out, self.identity)  # last: then there is a run to go on with
 
     def _runs(self) -> Iterator[FineStep]:
-        """Make each run, write its steps down, and average the classifiers."""
+        """Make each run, and average the classifiers."""
         told, states = self.options, []
-        file = told.out / "metrics.jsonl"
-        with open(file, "w", buffering=1) if is_main() else nullcontext() as log:
-            for k in range(told.average):
-                self.classifier = self._begin() if k else self.classifier
-                for step in track(self._train(k), told.out, told.track, asdict(told)):
-                    if log:
-                        log.write(json.dumps({"run": k, **asdict(step)}) + "\n")
-                    yield step
-                states.append(self.classifier.state_dict())
+        for k in range(told.average):
+            self.classifier = self._begin() if k else self.classifier
+            run = track(self._train(k), told.out, told.track, self.identity)
+            yield from self._written(run, k)
+            states.append(self.classifier.state_dict())
         if len(states) > 1:
             self.classifier.load_state_dict(average(states))
+
+    def _written(self, run: Iterator[FineStep], k: int) -> Iterator[FineStep]:
+        """Pass on the steps of run k, and write each down."""
+        log = None
+        try:
+            for step in run:
+                if log is None and is_main():
+                    keep_log_before(step.number, self.options.out, k)
+                    log = open(self.options.out / LOG, "a", buffering=1)  # noqa: SIM115
+                if log:
+                    write_line(log, {"run": k, **asdict(step)})
+                yield step
+        finally:
+            run.close()
+            if log:
+                log.close()
 
     def _begin(self) -> Classifier:
         """Load the pretrained model anew, with a head that always begins alike."""
@@ -129,11 +178,17 @@ class Finetuning:
         """Make run k, keeping account of its time and of the texts it saw."""
         told, before, seen = self.options, self.seconds, self.seen
         recipe = replace(told, seed=(told.seed + k) % 2**32)
-        splits = self.splits
-        for step in train(self.classifier, splits.train, splits.validation, recipe):
+        splits, out = self.splits, told.out / CHECKPOINTS / f"run-{k:02d}"
+        data = (self.classifier, splits.train, splits.validation)
+        step = None
+        for step in train(*data, recipe, out, told.save_every, told.resume):
             self.seconds, self.seen = before + step.seconds, seen + step.tokens
             done = (k + step.progress) / told.average
             yield replace(step, progress=done)
+        if step is None:  # it was at its end before
+            numbers = numbers_in(find_checkpoints(out)[0])
+            self.seconds += numbers["seconds"]
+            self.seen += numbers["tokens"]
 
     def result(self) -> dict:
         """Judge the classifier on the test split, or else on validation; for JSON.
@@ -162,6 +217,16 @@ class Finetuning:
         }
 
 
+def _identity(options: FinetuneOptions, splits: Splits) -> dict:
+    """Return what says which run this is."""
+    told = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+    texts = repr(
+        [(x.texts, x.labels, x.names) for x in (splits.train, splits.validation)]
+    )
+    digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest()
+    return told | {"text_sha256": digest}
+
+
 def _check_folder(options: FinetuneOptions) -> None:
     """Keep a new run from mixing with what lies in its folder."""
     out = options.out
@@ -170,8 +235,26 @@ def _check_folder(options: FinetuneOptions) -> None:
     known = options.model != "minilm" and out.exists()  # else there is no such model
     if known and Path(os.path.expanduser(options.model)).resolve() == out.resolve():
         raise ValueError("--out is the folder of --model, which would be overwritten")
-    old = [name for name in FILES if (out / name).exists()]
-    if old and not options.overwrite:
+    begun = (out / RECORD).exists()
+    going = begun and (out / CHECKPOINTS).exists()
+    if options.resume and not begun:
+        raise ValueError(
+            f"--resume: {str(out)!r} holds no run to go on with; leave --resume out to "
+            "begin one"
+        )
+    if options.resume and not going:
+        raise ValueError(
+            f"nothing left to do: the run in {str(out)!r} has reached its end, and its "
+            "classifier is there; to train another, choose another --out"
+        )
+    if options.resume or options.overwrite:
+        return
+    if going:
+        raise ValueError(
+            f"--out {str(out)!r} holds a run that was stopped; choose another folder, "
+            "or add --resume to go on with it, or --overwrite to throw it away"
+        )
+    if old := [name for name in FILES if (out / name).exists()]:
         raise ValueError(
             f"--out {str(out)!r} holds another model ({old[0]}); choose another "
             "folder, or add --overwrite to replace it"

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -51,8 +52,53 @@ def batches_of(
     )
 
 
+@dataclass
+class Best:
+    """Judge a classifier on validation, and keep it as it was at its best.
+
+    It is enough after `patience` evaluations without a gain, if that is above 0.
+    """
+
+    classifier: Classifier
+    validation: Examples
+    patience: int = 0
+    rank: tuple[float, float] = (-math.inf, -math.inf)  # macro F1, then less loss
+    waited: int = 0  # evaluations since the best
+    scores: dict[str, float] = field(default_factory=dict)  # of the last one
+    weights: dict[str, Tensor] = field(default_factory=dict)  # of the best
+
+    @property
+    def enough(self) -> bool:
+        """Tell whether to stop."""
+        return 0 < self.patience <= self.waited
+
+    def judge(self) -> float:
+        """Score the classifier as it is now, and return its loss."""
+        self.scores = score(self.classifier, self.validation)
+        found = (self.scores["val_f1"], -self.scores["val_loss"])
+        self.waited = 0 if found > self.rank else self.waited + 1
+        if found > self.rank:
+            self.rank, self.weights = found, _copy(self.classifier)
+        return self.scores["val_loss"]
+
+    def memory(self) -> tuple[dict, dict[str, Tensor]]:
+        """Return what a checkpoint must keep of this."""
+        return {"rank": self.rank, "waited": self.waited}, self.weights
+
+    def recall(self, state: dict) -> None:
+        """Go on from what a checkpoint kept."""
+        self.rank, self.waited = tuple(state["rank"]), state["waited"]
+        self.weights = state["best"]
+
+
 def train(
-    classifier: Classifier, examples: Examples, validation: Examples, recipe: Recipe
+    classifier: Classifier,
+    examples: Examples,
+    validation: Examples,
+    recipe: Recipe,
+    out: Path | None = None,
+    save_every: float = 60.0,
+    resume: bool = False,
 ) -> Iterator[FineStep]:
     """Fine-tune, yielding each step; leave the classifier as it was at its best.
 
@@ -60,36 +106,46 @@ def train(
     climbs and falls in straight lines over all epochs, so a run that `patience` ends
     early has not come to the end of them.
 
+    out: folder for checkpoints; None keeps none. save_every: seconds between them.
+    resume: go on from the latest, bit for bit.
+
     Raises: ValueError if the recipe does not fit the model or the data.
     Source: Devlin et al. 2019, section 4.1 and appendix A.3; Lesson 07.
     """
     batches = batches_of(classifier, examples, recipe)
-    every = recipe.evaluate_every or len(batches)
-    best, waited = (-math.inf, -math.inf), 0
-    kept: dict[str, Tensor] = {}
-    run = _fit(classifier, batches, examples, recipe)
+    best = Best(classifier, validation, recipe.patience)
+    config = replace(_config(recipe, batches), out=out, save_every=save_every)
+    run = _fit(classifier, batches, examples, recipe, config, best, resume)
     try:
         for step in run:
-            epoch = step.number / len(batches)
-            told = FineStep(**asdict(step), epoch=epoch)
-            if step.number % every == 0 or step.progress >= 1:
-                told = replace(told, **score(classifier, validation))
-                found = (told.val_f1, -told.val_loss)
-                waited = 0 if found > best else waited + 1
-                if found > best:
-                    best, told = found, replace(told, best=True)
-                    kept = _copy(classifier)
+            told = FineStep(**asdict(step), epoch=step.number / len(batches))
+            if step.val_loss is not None:
+                told = replace(told, **best.scores, best=not best.waited)
             yield told
-            if recipe.patience and waited >= recipe.patience:
-                break
     finally:  # also where the caller breaks off
         run.close()
-        if kept:
-            classifier.load_state_dict(kept)
+        if best.weights:
+            classifier.load_state_dict(best.weights)
         classifier.eval()
 
 
-def _fit(classifier, batches, examples: Examples, recipe: Recipe) -> Iterator[Step]:
+def _config(recipe: Recipe, batches: ClassBatches) -> TrainingConfig:
+    """Say a recipe in the words of the one training loop."""
+    return TrainingConfig(
+        steps=recipe.epochs * len(batches),
+        learning_rate=recipe.learning_rate,
+        betas=(0.9, 0.999),
+        weight_decay=recipe.weight_decay,
+        warmup=recipe.warmup,
+        decay=1 - recipe.warmup,
+        evaluate_every=recipe.evaluate_every or len(batches),
+        seed=recipe.seed,
+    )
+
+
+def _fit(
+    classifier, batches, examples: Examples, recipe: Recipe, config, best, resume
+) -> Iterator[Step]:
     """Hand everything to the one training loop."""
     classifier.freeze(recipe.freeze)
     weights = None
@@ -97,19 +153,12 @@ def _fit(classifier, batches, examples: Examples, recipe: Recipe) -> Iterator[St
         weights = class_weights(examples.labels, len(examples.names))
     _, layer_of = classifier.layers()
     head = recipe.head_rate / recipe.learning_rate
-    config = TrainingConfig(
-        steps=recipe.epochs * len(batches),
-        learning_rate=recipe.learning_rate,
-        betas=(0.9, 0.999),
-        weight_decay=recipe.weight_decay,
-        warmup=recipe.warmup,
-        decay=1 - recipe.warmup,
-        seed=recipe.seed,
-    )
     return fit(
         classifier,
         batches,
         config,
+        best,
+        resume,
         objective=ClassLoss(recipe.smoothing, weights, recipe.adversarial),
         rate_of=layer_rates(layer_of, recipe.layer_decay, head),
     )

@@ -75,7 +75,7 @@ def commands(
     """
     launch = launch_of(question, chosen)
     start = ["accelerate launch", f"--config_file {launch.path}", *launch.accelerate]
-    if not (told and by_llmkit(chosen)):
+    if not (told and by_llmkit(chosen)) or _is_cut(chosen, told):
         mixed = chosen.precision.replace("fp32", "no")
         own = " ".join([*start, f"--mixed_precision {mixed} your_training_script.py"])
         return own, own, launch.notes
@@ -84,11 +84,22 @@ def commands(
     return ours, " ".join([*start, "-m llmkit", work]), launch.notes
 
 
+def _is_cut(chosen: Option, told: Sequence[str]) -> bool:
+    """Tell whether `llmkit finetune`, which needs a whole model, would get a part."""
+    return _is_finetune(told) and chosen.strategy not in ("single", "ddp")
+
+
+def _is_finetune(told: Sequence[str]) -> bool:
+    return told[0].startswith("--model")
+
+
 def _work(question: Question, chosen: Option, told: Sequence[str]) -> str:
     rows, flags = chosen.batch_tokens // question.size.context, [*told]
-    if told[0].startswith("--model"):  # finetune cuts no batch into pieces
+    if _is_finetune(told):  # which cuts no batch into pieces
         flags.append(f"--batch-size {rows // chosen.accumulation}")
         return f"finetune --data YOUR_TEXTS --out build/run {' '.join(flags)}"
     flags.append(f"--batch-size {rows} --accumulation {chosen.accumulation}")
+    if STRATEGIES[chosen.strategy].deepspeed:  # which takes no Muon
+        flags.append("--optimizer adamw")
     flags += [f"--precision {chosen.precision}", f"--max-steps {chosen.steps}"]
     return f"pretrain --corpus YOUR_TEXT --out build/run {' '.join(flags)}"

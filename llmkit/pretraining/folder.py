@@ -1,22 +1,22 @@
 """The folder of a run: which run it holds, and what may be done to it."""
 
 import hashlib
-import json
-import os
 import shutil
 from pathlib import Path
-from typing import TextIO
 
 from llmkit.planning.shapes import FIELDS
 from llmkit.pretraining.options import PretrainOptions
-from llmkit.training import find_checkpoints
+from llmkit.training import LOG, find_checkpoints
 
-LOG = "metrics.jsonl"  # one line a step
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "run.json")
 # What a run may go on with otherwise than it began: where the text lies, and how a
 # batch is computed. What is learned from stays the same.
 MAY_CHANGE = ("corpus", "size", "accumulation", "precision")
-LATER = (*FIELDS, "batch_size")  # not in the record of an older run: the preset's
+LATER = (
+    *FIELDS,
+    "batch_size",
+    "optimizer",
+)  # not in the record of an older run: the preset's
 
 
 def identity(options: PretrainOptions, text: str) -> dict:
@@ -27,26 +27,9 @@ def identity(options: PretrainOptions, text: str) -> dict:
     shape, recipe = options.shape(1), options.recipe
     told |= {name: getattr(shape, field) for name, field in FIELDS.items()}
     told |= {"batch_size": recipe.batch_size}
+    told |= {"optimizer": recipe.training["optimizer"]}
     told |= {"accumulation": recipe.training["accumulation"]}
     return told | {"vocab_size": options.vocabulary, "text_sha256": digest}
-
-
-def check_same_run(out: Path, identity: dict) -> None:
-    """Let a run go on only as what it was; its text may have moved meanwhile."""
-    try:
-        before = dict(json.loads((out / "run.json").read_text()))
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"--resume: {str(out / 'run.json')!r} is damaged; begin again with "
-            "--overwrite, or choose another --out"
-        ) from None
-    for name, now in identity.items():
-        first = before.get(name, now if name in LATER else None)
-        if name not in MAY_CHANGE and first != now:
-            raise ValueError(
-                f"--resume: {str(out)!r} was started with {name} {first!r}, not "
-                f"{now!r}; use the same, or another --out"
-            )
 
 
 def check_folder(options: PretrainOptions) -> None:
@@ -75,35 +58,3 @@ def clear(out: Path) -> None:
     shutil.rmtree(out / "tensorboard", ignore_errors=True)
     for name in (*MODEL_FILES, LOG):
         (out / name).unlink(missing_ok=True)
-
-
-def keep_log_before(number: int, out: Path) -> None:
-    """Drop lines of steps that are made again, and one that a crash cut short."""
-    log, kept = out / LOG, []
-    for line in log.read_text().splitlines() if log.exists() else []:
-        try:
-            if json.loads(line)["number"] < number:
-                kept.append(line + "\n")
-        except (ValueError, TypeError, KeyError):
-            continue
-    replace_text(log, "".join(kept))
-
-
-def replace_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    draft = file.with_name(f"{file.name}.part")
-    draft.write_text(text)
-    os.replace(draft, file)
-
-
-def write_line(log: TextIO, step: dict) -> None:
-    """Write down a step.
-
-    Raises: OSError if the disk is full, and what to do then.
-    """
-    try:
-        log.write(json.dumps(step) + "\n")
-    except OSError as error:
-        raise OSError(
-            f"could not write {LOG}: {error}; free some disk and go on with --resume"
-        ) from error

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmkit.planning.shapes import FIELDS, check_above_zero, configure, reshape
-from llmkit.pretraining.presets import MASKED_PRESETS, PRESETS, Preset
+from llmkit.pretraining.presets import MASKED_PRESETS, OTHERWISE, PRESETS, Preset
 from llmkit.training import TrainingConfig
 from llmkit.transformer import ModelConfig
 
 OBJECTIVES = {"next-token": PRESETS, "masked": MASKED_PRESETS}
 TOKENIZERS = ("char", "word", "bpe")
+OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "fp32", "bf16")
 VOCABULARY = 2048  # tokens of a BPE vocabulary, unless told
 ABOVE_ZERO = ("size", "max_steps", "max_seconds", "target_loss", "vocab_size")
@@ -35,6 +36,7 @@ class PretrainOptions:
     context: int | None = None  # tokens that the model looks at
     batch_size: int | None = None  # rows a step, of all processes together
     accumulation: int | None = None  # pieces that a batch is cut into, to save memory
+    optimizer: str | None = None  # adamw, as DeepSpeed needs, or muon (the preset's)
     precision: str = "auto"  # fp32, bf16, or auto: the best that the device has
     size: int | None = None  # characters of text to use, at most
     max_steps: int | None = None  # end after this many updates of the weights
@@ -51,6 +53,7 @@ class PretrainOptions:
         self._check_name("objective", OBJECTIVES)
         self._check_name("tokenizer", TOKENIZERS)
         self._check_name("preset", OBJECTIVES[self.objective])
+        self._check_name("optimizer", (None, *OPTIMIZERS))
         self._check_name("precision", PRECISIONS)
         check_above_zero(self, *ABOVE_ZERO)
         if not 0 <= self.seed < 2**32:
@@ -79,7 +82,8 @@ class PretrainOptions:
             others = [x for x, presets in OBJECTIVES.items() if told in presets]
             goes_with += f" (it is one for --objective {others[0]})" if others else ""
         raise ValueError(
-            f"unknown {name} {told!r}{goes_with}; choose one of: {', '.join(known)}"
+            f"unknown {name} {told!r}{goes_with}; choose one of: "
+            f"{', '.join(x for x in known if x)}"
         )
 
     def _check_tokens(self) -> None:
@@ -106,13 +110,20 @@ class PretrainOptions:
         pieces = preset.training.get("accumulation", 1)
         pieces = max(1, pieces * rows // preset.batch_size)  # of as many rows as before
         pieces = next(n for n in range(pieces, 0, -1) if rows % n == 0)
-        training = {"accumulation": self.accumulation or pieces}
+        training = preset.training | self._optimizer(preset)
+        training |= {"accumulation": self.accumulation or pieces}
         return replace(
             preset,
             model=reshape(preset.model, self),
-            training=preset.training | training | {"precision": self.precision},
+            training=training | {"precision": self.precision},
             batch_size=rows,
         )
+
+    def _optimizer(self, preset: Preset) -> dict:
+        """Return the optimizer, and its rates if it is not the preset's own."""
+        own = preset.training.get("optimizer", "adamw")
+        wanted = self.optimizer or own
+        return {"optimizer": wanted} | (OTHERWISE[wanted] if wanted != own else {})
 
     def shape(self, vocab_size: int) -> ModelConfig:
         """Return the model's shape, once the tokenizer has its vocabulary.

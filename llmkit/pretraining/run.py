@@ -1,6 +1,5 @@
 """One run, from its options to its result."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,25 +11,27 @@ from llmkit.metrics import bits_per_byte
 from llmkit.planning import Cost, estimate_cost
 from llmkit.pretraining.data import deal, read
 from llmkit.pretraining.folder import (
-    LOG,
+    LATER,
+    MAY_CHANGE,
     check_folder,
-    check_same_run,
     clear,
     identity,
-    keep_log_before,
-    replace_text,
-    write_line,
 )
 from llmkit.pretraining.options import PretrainOptions
 from llmkit.training import (
+    LOG,
     Step,
     alone_in,
+    check_same_run,
     chosen_tracker,
     fit,
     is_main,
     joined,
+    keep_log_before,
     track,
     wait_for_all,
+    write_line,
+    write_record,
 )
 from llmkit.transformer import Decoder, MaskedLM, save_model
 
@@ -54,7 +55,7 @@ class Pretraining:
         text = corpus.load(options.corpus, size=options.size, seed=options.seed)
         self.identity = identity(options, text.text)
         if options.resume:
-            check_same_run(Path(options.out), self.identity)
+            check_same_run(Path(options.out), self.identity, MAY_CHANGE, LATER)
         self.data = read(options, text.documents)
         self.tokenizer = self.data.tokenizer
         shape = options.shape(self.tokenizer.vocab_size)
@@ -104,7 +105,7 @@ class Pretraining:
         check_folder(self.options)  # again: a run may have ended there meanwhile
         if self.options.overwrite:
             clear(out)
-        replace_text(out / "run.json", json.dumps(self.identity, indent=1) + "\n")
+        write_record(out, self.identity)
         self.tokenizer.save(out)
 
     def _train(self, out: Path) -> Iterator[Step]:

@@ -4,11 +4,21 @@ from llmkit.training.checkpoints import (
     find_checkpoints,
     joined,
     load_latest,
+    name_latest,
+    numbers_in,
     save_checkpoint,
+)
+from llmkit.training.folder import (
+    LOG,
+    RECORD,
+    check_same_run,
+    keep_log_before,
+    write_line,
+    write_record,
 )
 from llmkit.training.lock import LOCK, alone_in
 from llmkit.training.loop import Step, fit
-from llmkit.training.objective import ask, evaluate, plain_loss
+from llmkit.training.objective import Judge, ask, evaluate, plain_loss
 from llmkit.training.optimizers import Muon, make_optimizers, orthogonalize
 from llmkit.training.precision import best_precision
 from llmkit.training.processes import is_main, join, leave, wait_for_all
@@ -18,12 +28,16 @@ from llmkit.training.tracking import chosen_tracker, track
 
 __all__ = [
     "LOCK",
+    "LOG",
+    "RECORD",
+    "Judge",
     "Muon",
     "Step",
     "TrainingConfig",
     "alone_in",
     "ask",
     "best_precision",
+    "check_same_run",
     "chosen_tracker",
     "describe",
     "evaluate",
@@ -32,9 +46,12 @@ __all__ = [
     "is_main",
     "join",
     "joined",
+    "keep_log_before",
     "leave",
     "load_latest",
     "make_optimizers",
+    "name_latest",
+    "numbers_in",
     "orthogonalize",
     "plain_loss",
     "progress",
@@ -43,4 +60,6 @@ __all__ = [
     "show_progress",
     "track",
     "wait_for_all",
+    "write_line",
+    "write_record",
 ]

@@ -16,8 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmkit.training.sharding import cut_like, is_sharded, whole
-from llmkit.training.zero import by_deepspeed, whole_state
+from llmkit.training.sharding import cut_like, is_sharded, whole, whole_shape
+from llmkit.training.zero import is_zero, put_back, whole_state
+
+BEST = "best.safetensors"
 
 
 def save_checkpoint(
@@ -42,16 +44,24 @@ def gather(model: nn.Module, optimizers: list) -> tuple[dict, dict, list[str]]:
         if id(weight) not in seen:  # a tied head is its embedding
             weights[name] = whole(weight).detach()
         seen.add(id(weight))
-    if optimizers and any(by_deepspeed(weight) for weight in model.parameters()):
-        return weights, whole_state(model, *optimizers), ["AdamW"]
+    if optimizers and is_zero(model):
+        return weights, whole_state(model, *optimizers), _kinds(optimizers)
     state = {n: whole(t) for n, t in _flatten(model, optimizers).items()}
     return weights, state, _kinds(optimizers)
 
 
 def write_checkpoint(
-    folder: Path, step: int, found: tuple[dict, dict, list[str]], numbers: dict, keep=2
+    folder: Path,
+    step: int,
+    found: tuple[dict, dict, list[str]],
+    numbers: dict,
+    keep: int = 2,
+    best: dict[str, Tensor] | None = None,
 ) -> Path:
-    """Write what `gather` found, as `save_checkpoint` says; for one process alone."""
+    """Write what `gather` found, as `save_checkpoint` says; for one process alone.
+
+    best: weights of an earlier step that belong to the state, too.
+    """
     weights, tensors, kinds = found
     final = Path(folder) / f"step-{step:08d}"
     draft = Path(folder) / f"draft-{step:08d}"
@@ -61,6 +71,8 @@ def write_checkpoint(
         draft.mkdir(parents=True)
         _save_tensors(weights, draft / "model.safetensors")
         _save_tensors(tensors, draft / "optimizer.safetensors")
+        if best:
+            _save_tensors(best, draft / BEST)
         sums = {f.name: _checksum(f) for f in sorted(draft.glob("*.safetensors"))}
         state = {"step": step, "optimizers": kinds, "checksums": sums, **numbers}
         (draft / "state.json").write_text(json.dumps(state, indent=1))
@@ -100,10 +112,25 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return sorted(Path(folder).glob("step-*"), reverse=True)
 
 
+def name_latest(out: Path) -> str:
+    """Name the latest checkpoint below a folder, "" if there is none.
+
+    Of several runs that follow each other there, it is one of the last.
+    """
+    found = sorted(Path(out).rglob("step-*"))
+    return found[-1].name if found else ""
+
+
+def numbers_in(checkpoint: Path) -> dict:
+    """Read what a checkpoint tells in numbers, and none of its weights."""
+    return json.loads((checkpoint / "state.json").read_text())
+
+
 def load_latest(folder: Path, model: nn.Module, optimizers: list) -> tuple[dict, list]:
     """Put the latest checkpoint that is whole into model and optimizers.
 
-    Returns: its numbers ({} if there is none), and what is wrong with later ones.
+    Returns: its numbers ({} if there is none), among them the weights that were kept
+    as the "best", and what is wrong with later ones.
     Raises: ValueError if it belongs to another model or other optimizers.
     """
     wrong = []
@@ -119,16 +146,33 @@ def load_latest(folder: Path, model: nn.Module, optimizers: list) -> tuple[dict,
                 f"{_kinds(optimizers)}: go on with the same optimizer, or start anew"
             )
         try:
-            model.load_state_dict(_as_here(model, weights))
+            _put(model, optimizers, weights, tensors)
         except RuntimeError as error:
             what = str(error).splitlines()[-1].strip()
             raise ValueError(
                 f"{path.name} is of another model ({what}): go on with the same shape "
                 "and text, or start anew"
             ) from None
-        _unflatten(model, optimizers, tensors)
         return state, wrong
     return {}, wrong
+
+
+def _put(model: nn.Module, optimizers: list, weights: dict, tensors: dict) -> None:
+    """Put whole weights and states where the engine beneath keeps them.
+
+    Raises: RuntimeError if they do not fit.
+    """
+    if not is_zero(model):
+        model.load_state_dict(_as_here(model, weights))
+        _unflatten(model, optimizers, tensors)
+        return
+    here, there = _as_here(model, weights), model.state_dict(keep_vars=True)
+    for name in sorted(here.keys() ^ there.keys()):
+        raise RuntimeError(f"Missing key: {name} is in one of them alone")
+    for name, weight in there.items():
+        if here[name].shape != whole_shape(weight):
+            raise RuntimeError(f"size mismatch for {name}: {[*here[name].shape]}")
+    put_back(model, *optimizers, here, tensors)
 
 
 def _read(path: Path) -> tuple[dict, dict, dict]:
@@ -138,18 +182,20 @@ def _read(path: Path) -> tuple[dict, dict, dict]:
     disk does not answer, which says nothing about what is on it.
     """
     try:
-        state = json.loads((path / "state.json").read_text())
+        state = numbers_in(path)
         for name, checksum in state["checksums"].items():
             if _checksum(path / name) != checksum:
                 raise ValueError(f"{name} has a wrong checksum")
         weights = load_file(path / "model.safetensors")
+        state["best"] = load_file(path / BEST) if BEST in state["checksums"] else {}
         return state, weights, load_file(path / "optimizer.safetensors")
     except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as e:
         raise ValueError(f"{path.name} is damaged ({e})") from None
 
 
 def _kinds(optimizers: list) -> list[str]:
-    return [type(optimizer).__name__ for optimizer in optimizers]
+    within = [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers]
+    return [type(optimizer).__name__ for optimizer in within]
 
 
 def _flatten(model: nn.Module, optimizers: list) -> dict[str, Tensor]:

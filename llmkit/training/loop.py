@@ -23,8 +23,9 @@ from llmkit.training.checkpoints import (
     write_checkpoint,
 )
 from llmkit.training.objective import (
+    Judge,
+    MeanLoss,
     Objective,
-    evaluate,
     on_device,
     plain_loss,
     share_out,
@@ -60,7 +61,7 @@ def fit(
     model: nn.Module,
     batches: Sequence,
     config: TrainingConfig,
-    evaluation: Sequence | None = None,
+    evaluation: Sequence | Judge | None = None,
     resume: bool = False,
     objective: Objective | None = None,
     rate_of: Callable[[str], float] | None = None,
@@ -70,11 +71,12 @@ def fit(
     batches: ``batches[i]`` is the batch of step i, (inputs, labels), the same in every
     process; each process takes its share of the rows. Inputs are one tensor, a tuple of
     those that the model is called with, such as (ids, padding_mask), or a dict of them
-    by name. evaluation: a list of such batches, gone through whole. resume: go on from
-    the latest checkpoint in config.out. objective: what is made small, `plain_loss`
-    unless told: called with the model, inputs and labels, it returns a summed loss and
-    the number of labels. rate_of: the share of its peak rate at which a weight of a
-    given name learns, for layers that should learn more slowly than others.
+    by name. evaluation: a list of such batches, gone through whole, or a `Judge`, which
+    is asked instead. resume: go on from the latest checkpoint in config.out. objective:
+    what is made small, `plain_loss` unless told: called with the model, inputs and
+    labels, it returns a summed loss and the number of labels. rate_of: the share of its
+    peak rate at which a weight of a given name learns, for layers that should learn
+    more slowly than others.
 
     The loss is a sum over labels divided by their count in the whole batch. So neither
     accumulation nor more processes change it, however uneven their shares are.
@@ -97,7 +99,8 @@ def fit(
     _check_rows(accelerator, batches, config)
     model, *optimizers = prepare(accelerator, model, optimizers, config)
     parts = bare(accelerator, model, optimizers)
-    state, note = resumed(accelerator, model, parts, config, resume)
+    judge = _judge(evaluation, model, accelerator, config)
+    state, note = resumed(accelerator, model, parts, config, resume, judge)
     number, tokens = state.get("step", 0), state.get("tokens", 0)
     seconds, saved_at, val_loss = state.get("seconds", 0.0), time.monotonic(), None
 
@@ -106,16 +109,18 @@ def fit(
             raise _diverged("a weight is no number any more", number, config)
         numbers = {"tokens": tokens, "seconds": seconds, "val_loss": val_loss}
         numbers["processes"] = accelerator.num_processes
+        more, best = judge.memory()
         main = accelerator.is_main_process
         if config.out and (main or is_sharded(model)):  # all give what they have
             found = gather(*parts)
             if main:
-                write_checkpoint(config.out, number, found, numbers, config.keep)
+                told = (found, numbers | more, config.keep, best)
+                write_checkpoint(config.out, number, *told)
 
     saved, whole = number, True  # whole: no step is half done
     interrupts = Interrupts(accelerator.num_processes > 1)
     try:
-        while (done := progress(config, number, seconds)) < 1:
+        while (done := progress(config, number, seconds)) < 1 and not judge.enough:
             with interrupts.held(), naming_a_loss(accelerator):
                 whole, began = False, time.perf_counter()
                 model.train()
@@ -129,17 +134,14 @@ def fit(
                 told += (time.monotonic() - saved_at,)
                 took, interrupts.agreed, unsaved = agree(accelerator, *told)
                 seconds, number, tokens = seconds + took, number + 1, tokens + count
-                whole, done = True, progress(config, number, seconds)
-                val_loss = None
-                if evaluation is not None and _due(config, number, done):
-                    val_loss = evaluate(model, evaluation, accelerator)
+                done = progress(config, number, seconds)
+                val_loss = judge.judge() if _due(config, number, done) else None
+                whole = True
                 if unsaved > config.save_every:
                     save()
                     saved, saved_at = number, time.monotonic()
             yield Step(number, loss, share, tokens, seconds, done, val_loss, note)
             note = ""
-            if val_loss is not None and val_loss <= config.target_loss:
-                break
         if saved != number:
             save()
     except (KeyboardInterrupt, GeneratorExit):  # Ctrl-C, or the caller's `break`
@@ -186,13 +188,13 @@ def _step(
     pieces = accelerator.num_processes * config.accumulation
     inputs, labels = batch
     count = int((labels != IGNORE).sum())  # of all processes: each sees the batch
-    shares, weight = _shares(accelerator, inputs, labels, pieces)
+    shares = _shares(accelerator, inputs, labels, pieces)
     total = torch.zeros((), device=accelerator.device)
     for group in (
         group for optimizer in optimizers for group in optimizer.param_groups
     ):
         group["lr"] = group["peak"] * share  # before backward, where DeepSpeed steps
-    for i, (x, y) in enumerate(shares):
+    for i, (x, y, weight) in enumerate(shares):
         last = accelerator.sync_gradients = i == len(shares) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             x, y = on_device(accelerator.device, x), y.to(accelerator.device)
@@ -208,22 +210,28 @@ def _step(
     return float(accelerator.reduce(total)) / max(count, 1), count
 
 
-def _shares(accelerator, inputs, labels: Tensor, pieces: int) -> tuple[list, float]:
-    """Return the pieces of a batch that are this process's, and what they count.
+def _shares(accelerator, inputs, labels: Tensor, pieces: int) -> list[tuple]:
+    """Return the pieces of a batch that are this process's, and what each counts.
 
-    A process for which a short batch has no row must still take part when gradients
-    are averaged: it computes the first row, which then counts nothing.
+    A short batch has no row for some of them. Such a process must still take part when
+    gradients or cut weights are sent: it computes the first row, which counts nothing.
     """
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    shares = list(zip(share_out(inputs, pieces), labels.tensor_split(pieces)))[mine]
-    if shares := [share for share in shares if len(share[1])]:
-        return shares, 1.0
-    return [(share_out(inputs, len(labels))[0], labels[:1])], 0.0
+    found = list(zip(share_out(inputs, pieces), labels.tensor_split(pieces)))
+    found = [(x, y, 1.0) for x, y in found if len(y)]
+    if idle := -len(found) % accelerator.num_processes:
+        found += [(share_out(inputs, len(labels))[0], labels[:1], 0.0)] * idle
+    return found[accelerator.process_index :: accelerator.num_processes]
 
 
 def _middle(config: TrainingConfig, done: float) -> float:
     """Return progress at the middle of the coming step, so that no step has rate 0."""
     return done + (0.5 / config.steps if config.steps else 0.0)
+
+
+def _judge(evaluation: Sequence | Judge | None, model, accelerator, config) -> Judge:
+    if isinstance(evaluation, Judge):
+        return evaluation
+    return MeanLoss(model, evaluation, accelerator, config.target_loss)
 
 
 def _due(config: TrainingConfig, number: int, done: float) -> bool:

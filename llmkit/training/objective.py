@@ -1,6 +1,8 @@
 """What a model is asked, and how far its answers are from the labels. Lesson 06."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,25 @@ from llmkit.metrics import token_loss
 from llmkit.training.sharding import is_sharded
 
 Objective = Callable[[nn.Module, object, Tensor], tuple[Tensor, Tensor]]
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Tell how good a model is, and remember what that takes.
+
+    `fit` asks it where evaluation is due, and keeps its memory in checkpoints.
+    """
+
+    enough: bool  # True ends training
+
+    def judge(self) -> float | None:
+        """Return the validation loss of the model as it is now."""
+
+    def memory(self) -> tuple[dict, dict[str, Tensor]]:
+        """Return what it remembers: numbers for JSON, and weights."""
+
+    def recall(self, state: dict) -> None:
+        """Remember what a checkpoint kept: its numbers, and the weights as "best"."""
 
 
 def ask(model: nn.Module, inputs) -> Tensor:
@@ -56,6 +77,32 @@ def evaluate(model: nn.Module, batches: Sequence, accelerator=None) -> float:
         sums = accelerator.reduce(sums)
     model.train(was_training)
     return float(sums[0] / sums[1])
+
+
+@dataclass
+class MeanLoss:
+    """Judge a model by its mean loss over some batches, if any; enough is `target`."""
+
+    model: nn.Module
+    batches: Sequence | None
+    accelerator: object
+    target: float = 0.0
+    enough: bool = False
+
+    def judge(self) -> float | None:
+        """Return the mean loss, in nats a token."""
+        if self.batches is None:
+            return None
+        found = evaluate(self.model, self.batches, self.accelerator)
+        self.enough = found <= self.target
+        return found
+
+    def memory(self) -> tuple[dict, dict[str, Tensor]]:
+        """Return nothing: each evaluation stands alone."""
+        return {}, {}
+
+    def recall(self, state: dict) -> None:
+        """Remember nothing."""
 
 
 def share_out(inputs, pieces: int) -> list:

@@ -23,19 +23,16 @@ def bare(accelerator, model, optimizers: list) -> tuple[nn.Module, list]:
     return accelerator.unwrap_model(model), plain
 
 
-def resumed(accelerator, model, parts, config, resume) -> tuple[dict, str]:
+def resumed(accelerator, model, parts, config, resume, judge) -> tuple[dict, str]:
     """Load the latest checkpoint, if that is wanted; return what to say of it, too."""
     try:
         accelerator.wait_for_everyone()  # one of them may be saving still
         found = find_checkpoints(config.out) if resume and config.out else []
         _check_agreement(accelerator, int(found[0].name[-8:]) if found else 0)
-        if found and engine(accelerator) == "DeepSpeed":
-            raise ValueError(
-                "a run can't go on under DeepSpeed: its checkpoints are whole, so go "
-                "on with the launch file fsdp2 or ddp, or start anew"
-            )
         state, notes = load_latest(config.out, *parts) if found else ({}, [])
         _check_agreement(accelerator, state.get("step", 0))
+        if state:
+            judge.recall(state)
         return state, _note(accelerator, notes, state)
     except BaseException:
         release(accelerator, model)

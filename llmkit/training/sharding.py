@@ -21,6 +21,11 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if _is_cut(tensor) else tensor
 
 
+def whole_shape(tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape that a tensor has when it is joined."""
+    return getattr(tensor, "ds_shape", tensor.shape)
+
+
 def local(tensor: Tensor) -> Tensor:
     """Return this process's part of a tensor that is cut."""
     return tensor.to_local() if _is_cut(tensor) else tensor

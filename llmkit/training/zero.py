@@ -4,9 +4,12 @@ DeepSpeed keeps the optimizer's state, and with stage 3 the weights, in flat pie
 a process. Where this joins them, all processes must call it together.
 """
 
+import torch
 from torch import Tensor, nn
 
 from llmkit.training.schedule import TrainingConfig
+
+AVERAGES = ("exp_avg", "exp_avg_sq")  # AdamW's
 
 
 def set_up(accelerator, optimizers: list, config: TrainingConfig) -> None:
@@ -18,7 +21,7 @@ def set_up(accelerator, optimizers: list, config: TrainingConfig) -> None:
     if kinds != ["AdamW"]:
         raise ValueError(
             f"DeepSpeed cuts weights into flat pieces, and this run uses {kinds}: Muon "
-            "needs whole matrices; use optimizer='adamw', or the launch file fsdp2"
+            "needs whole matrices; use --optimizer adamw, or the launch file fsdp2"
         )
     told = accelerator.state.deepspeed_plugin.deepspeed_config
     told["gradient_clipping"] = config.clip  # DeepSpeed clips where the gradients are
@@ -29,6 +32,11 @@ def set_up(accelerator, optimizers: list, config: TrainingConfig) -> None:
 def by_deepspeed(weight: Tensor) -> bool:
     """Tell whether DeepSpeed keeps a weight."""
     return hasattr(weight, "ds_id") or hasattr(weight, "_hp_mapping")
+
+
+def is_zero(model: nn.Module) -> bool:
+    """Tell whether DeepSpeed keeps a model's weights."""
+    return any(by_deepspeed(weight) for weight in model.parameters())
 
 
 def whole_weight(weight: Tensor) -> Tensor:
@@ -43,21 +51,82 @@ def whole_state(model: nn.Module, optimizer) -> dict[str, Tensor]:
 
     optimizer: DeepSpeed's, around AdamW.
     """
-    from deepspeed.utils import (
-        lazy_init_hp_params_optimizer_state,
-        safe_get_full_optimizer_state,
-    )
+    from deepspeed.utils import safe_get_full_optimizer_state
 
     found, adamw = {}, optimizer.optimizer
     count = next(state["step"] for state in adamw.state.values() if state)
-    # By itself, stage 2 would know where the state of the first group is, alone.
-    flat = getattr(optimizer, "single_partition_of_fp32_groups", [])
-    for weights, piece in zip(getattr(optimizer, "bit16_groups", []), flat):
-        lazy_init_hp_params_optimizer_state(weights, piece, adamw.state)
+    _link(optimizer)
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            for key in ("exp_avg", "exp_avg_sq"):
+            for key in AVERAGES:
                 state = safe_get_full_optimizer_state(weight, key)
                 found[f"0/{name}/{key}"] = state.view(whole_weight(weight).shape)
             found[f"0/{name}/step"] = count.clone()
     return found
+
+
+def put_back(model: nn.Module, optimizer, weights: dict, state: dict) -> None:
+    """Cut whole weights and the whole state as DeepSpeed keeps its own.
+
+    weights, state: as `whole_weight` and `whole_state` gave them, on the CPU.
+    """
+    adamw = optimizer.optimizer
+    count = next(x for name, x in state.items() if name.endswith("/step"))
+    for piece in _pieces(optimizer):
+        averages = {key: torch.zeros_like(piece.data) for key in AVERAGES}
+        adamw.state[piece] = {"step": count.clone().to(piece.device), **averages}
+    _link(optimizer)
+    for name, weight in model.named_parameters():
+        _put(weight, weights[name])
+        if weight.requires_grad:
+            for key in AVERAGES:
+                _put_state(weight, state[f"0/{name}/{key}"], key)
+
+
+def _put(weight: Tensor, value: Tensor) -> None:
+    """Change a weight, and the float32 copy that the optimizer moves."""
+    if not hasattr(weight, "ds_id"):
+        weight.data.copy_(value)
+    else:
+        from deepspeed import zero
+
+        with zero.GatheredParameters([weight], modifier_rank=0):
+            weight.data.copy_(value)
+    if weight.requires_grad:
+        _put_state(weight, value)
+
+
+def _put_state(weight: Tensor, value: Tensor, key: str = "") -> None:
+    """Put this process's piece of a value where the optimizer keeps it."""
+    from deepspeed import utils
+
+    value, kind = value.flatten().to(weight.device), "full"
+    if hasattr(weight, "ds_id"):
+        kind, size = "local", weight.ds_tensor.numel()
+        rank, W = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        # The last piece is filled up, which DeepSpeed's own cutting does not expect.
+        value = nn.functional.pad(value, (0, size * W - value.numel()))
+        value = value.narrow(0, rank * size, size)
+    if key:
+        getattr(utils, f"safe_set_{kind}_optimizer_state")(weight, value, key)
+    else:
+        getattr(utils, f"safe_set_{kind}_fp32_param")(weight, value)
+
+
+def _pieces(optimizer) -> list[Tensor]:
+    """List the flat float32 pieces that this process's AdamW moves."""
+    names = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups")
+    return next(getattr(optimizer, name) for name in names if hasattr(optimizer, name))
+
+
+def _link(optimizer) -> None:
+    """Tell each weight where its state lies; stage 3 needs no telling.
+
+    By itself, stage 2 would know where the state of the first group is, alone.
+    """
+    from deepspeed.utils import lazy_init_hp_params_optimizer_state
+
+    for weights, piece in zip(
+        getattr(optimizer, "bit16_groups", []), _pieces(optimizer)
+    ):
+        lazy_init_hp_params_optimizer_state(weights, piece, optimizer.optimizer.state)
