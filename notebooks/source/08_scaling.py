@@ -895,7 +895,7 @@ if torch.cuda.is_available():
     called = torch.cuda.get_device_name()
     for known in map(device, planning.device_names()):
         if known.full.split()[1] in called:
-            here = known  # of a GPU that the table lacks, only the probe is right
+            here = known  # of an unknown GPU only the probe is right
 
 # %%
 probe = planning.calibrate(probed, probed_size, here)
