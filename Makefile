@@ -5,6 +5,8 @@ PROFILE ?= cpu
 ARGS ?=
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+# Tests that want the machine to themselves.
+ALONE := slow and (process or browser or lesson)
 FIRST := notebooks/00_start_here.ipynb
 
 ifeq ($(OS),Windows_NT)
@@ -35,7 +37,8 @@ course: setup ## execute every lesson headlessly (PROFILE=smoke|cpu|gpu), then p
 
 test: setup ## run all tests, the fast ones first
 ifeq ($(PYTEST_ARGS),)
-	@"$(PY)" -m pytest -m "not slow"; fast=$$?; "$(PY)" -m pytest -m slow && exit $$fast
+	@"$(PY)" -m pytest -m "not ($(ALONE))" -n 2 --dist worksteal; quick=$$?; \
+	"$(PY)" -m pytest -m "$(ALONE)" && exit $$quick
 else
 	"$(PY)" -m pytest $(PYTEST_ARGS)
 endif

@@ -97,16 +97,16 @@ def cut(file):
 
 
 def change(file):
-    """Change one byte near the end of a file, as a bad disk would."""
+    """Change one byte of a file, as a bad disk would."""
     content = bytearray(file.read_bytes())
-    content[-3] ^= 1
+    content[len(content) // 3] ^= 1
     file.write_bytes(content)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "harm"),
-    [*itertools.product(FILES, (cut, os.remove)), *((f, change) for f in FILES[:2])],
+    [*itertools.product(FILES, (cut, os.remove, change))],
 )
 def test_the_one_before_a_damaged_checkpoint_is_used_and_it_says_so(
     file, harm, tmp_path

@@ -14,7 +14,7 @@ from helpers import UnevenBatches, finish, random_ids, small_model, start, train
 from safetensors.torch import load_file, save_file
 
 from llmkit.batches import evaluation_batches
-from llmkit.training import TrainingConfig, evaluate, fit, plain_loss
+from llmkit.training import TrainingConfig, evaluate, fit, leave, plain_loss
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 RUNS = {
@@ -202,3 +202,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave()

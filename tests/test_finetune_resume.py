@@ -17,7 +17,7 @@ from helpers import finish, save_tiny, start
 from safetensors.torch import load_file
 
 from llmkit.finetuning import Classifier, ClassLoss, FinetuneOptions, Finetuning
-from llmkit.training import alone_in, find_checkpoints
+from llmkit.training import alone_in, find_checkpoints, leave
 
 # `llmkit.finetuning.train` is the function of that name.
 TRAIN, RUN = (sys.modules[f"llmkit.finetuning.{name}"] for name in ("train", "run"))
@@ -325,3 +325,4 @@ def test_killed_and_resumed_is_uninterrupted_bit_for_bit(
 
 if __name__ == "__main__":
     main(*map(Path, sys.argv[1:4]), int(sys.argv[4]))
+    leave()

@@ -19,7 +19,7 @@ from helpers import ROOT, finish, save_tiny, start
 from safetensors.torch import load_file
 
 from llmkit.cli import launching, main
-from llmkit.training import find_checkpoints
+from llmkit.training import alone_in, find_checkpoints
 
 FILES = ROOT / "llmkit" / "launch"
 NAMES = [
@@ -377,6 +377,21 @@ def test_a_process_that_dies_takes_the_run_down_with_one_clear_message(here):
 
 @pytest.mark.slow
 @pytest.mark.process
+def test_a_launcher_that_is_killed_leaves_no_run_behind(here):
+    """SIGKILL, of which it can tell nobody: the folder must be free to go on in."""
+    line = ["cpu", "--processes", 2, *pretrain(here / "out", "--max-steps", 100_000)]
+    process = launch_for_real(*line, cwd=here)
+    wait_for_steps(process, here / "out", 3)
+    training = workers(process)
+    process.kill()
+    gone, left = psutil.wait_procs(training, timeout=30)
+    assert len(gone) == 2 and not left
+    with alone_in(here / "out"):  # nobody is at work there any more
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_process_that_falls_silent_is_given_up_after_the_time_limit(here):
     line = ["cpu", "--processes", 2, "--time-limit", 3]
     line += pretrain(here / "out", "--max-steps", 100_000)
@@ -448,14 +463,13 @@ SENTENCES = [
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.parametrize("cures", [(), ("--adversarial", 0.1, "--smoothing", 0.1)])
-def test_two_processes_fine_tune_as_one_does(cures, here):
+def test_two_processes_fine_tune_as_one_does(here):
     """The last of each epoch's batches has one text: one process has none of it."""
     with open("train.csv", "w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *SENTENCES])
     tiny = save_tiny(here / "tiny")
     flags = ["--data", "train.csv", "--validation", "train.csv", "--model", tiny]
-    flags += ["--epochs", 2, "--batch-size", 4, *cures]
+    flags += ["--epochs", 2, "--batch-size", 4, "--adversarial", 0.1]
     results = []
     for processes in (1, 2):
         line = ["cpu", "--processes", processes, "--", "finetune", *flags]

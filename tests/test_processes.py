@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from helpers import ROOT, UnevenBatches, finish, small_model, start, train
 
-from llmkit.training import LOCK, TrainingConfig, alone_in, fit, processes
+from llmkit.training import LOCK, TrainingConfig, alone_in, fit, leave, processes
 
 
 def ask_for(engine: str, monkeypatch) -> None:
@@ -225,3 +225,4 @@ def test_ctrl_c_to_one_of_two_stops_both_after_one_step_with_a_checkpoint(tmp_pa
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2])
+    leave()

@@ -17,7 +17,14 @@ from helpers import finish, random_ids, small_model, start, train
 from safetensors.torch import load_file
 
 from llmkit.batches import NextTokenBatches, evaluation_batches
-from llmkit.training import checkpoints, find_checkpoints, loop, objective, optimizers
+from llmkit.training import (
+    checkpoints,
+    find_checkpoints,
+    leave,
+    loop,
+    objective,
+    optimizers,
+)
 from llmkit.training.checkpoints import save_checkpoint, write_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
@@ -227,3 +234,4 @@ def test_another_number_of_processes_goes_on_and_it_says_what_changes(
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    leave()

@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save_file
 
 from llmkit.batches import evaluation_batches
 from llmkit.metrics import IGNORE
-from llmkit.training import TrainingConfig, fit, plain_loss, processes
+from llmkit.training import TrainingConfig, fit, leave, plain_loss, processes
 from llmkit.training.checkpoints import gather
 from llmkit.training.sharding import is_sharded, local
 
@@ -370,3 +370,4 @@ def main(folder: Path, what: str = "") -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), *sys.argv[2:])
+    leave()

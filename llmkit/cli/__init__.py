@@ -10,7 +10,7 @@ from itertools import dropwhile, takewhile
 import tyro
 
 from llmkit.cli import models
-from llmkit.cli.watching import note_mistake
+from llmkit.cli.watching import end_with_launcher, note_mistake
 
 EXAMPLES = """examples:
   llmkit doctor
@@ -128,6 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0
+    end_with_launcher()
     name, *rest = arguments
     if name not in COMMANDS:
         return _fail("llmkit", f"unknown command {name!r}; one of: {_names()}")

@@ -144,7 +144,8 @@ def check_machine(options: LaunchOptions, config: dict, processes: int) -> None:
         )
     if here > there:
         raise ValueError(
-            f"{here} processes are asked for and this machine has {there} {what}: use "
+            f"{here} processes are asked for and this machine has {there} "
+            f"{what[: len(what) - (there == 1)]}: use "
             f"llmkit launch {other} --processes {there * machines}"
         )
 
@@ -187,13 +188,10 @@ def _check_shares(options, config: dict, processes: int, work: Work) -> None:
             "in every process: a BERT fits on one GPU, so use gpu or ddp"
         )
     _check_optimizer(options, config, work)
-    told, pieces = work.options, processes
-    if work.name == "pretrain":
-        rows, pieces = told.recipe.batch_size, processes * told.training().accumulation
-    else:
-        rows = told.batch_size
-    if rows % pieces:
-        fits = [n for n in range(1, rows + 1) if not rows % (n * pieces // processes)]
+    told = work.options
+    rows = (told.recipe if work.name == "pretrain" else told).batch_size
+    if rows % processes:
+        fits = [n for n in range(1, rows + 1) if not rows % n]
         raise ValueError(
             f"a batch of {rows} rows does not divide among {processes} processes: use "
             f"--processes with one of {', '.join(map(str, fits))}"

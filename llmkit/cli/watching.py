@@ -5,11 +5,14 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MISTAKE = "LLMKIT_MISTAKE"  # where the first of many processes notes a user's mistake
+LAUNCHER = "LLMKIT_LAUNCHER"  # the process that started all, by its number
 PATIENCE = 30.0  # seconds to finish a step and save, after Ctrl-C
 
 
@@ -29,6 +32,7 @@ def watch(work, line: Callable, environment: dict[str, str], restarts: int) -> i
     with tempfile.TemporaryDirectory(prefix="llmkit-") as folder:
         mistake = Path(folder) / "mistake"
         environment = {**os.environ, **environment, MISTAKE: str(mistake)}
+        environment[LAUNCHER] = str(os.getpid())
         for left in range(restarts, -1, -1):
             code = _run(line(work), environment)
             if code in (0, 130):
@@ -71,6 +75,25 @@ def note_mistake(message: str) -> bool:
     except OSError:  # the launcher is gone
         return True
     return True
+
+
+def end_with_launcher() -> None:
+    """End this process soon after the one that launched it, however that one ends.
+
+    Else a launcher that is killed would leave its run behind, with the folder taken.
+    """
+    if LAUNCHER not in os.environ:
+        return
+    import psutil
+
+    launcher = int(os.environ[LAUNCHER])
+
+    def watch() -> None:
+        while psutil.pid_exists(launcher):
+            time.sleep(1.0)
+        os._exit(1)  # as if killed: the last checkpoint stays
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _last(work) -> str:

@@ -11,21 +11,25 @@ from llmkit.exercises.exercise import Verdict, Wrong
 class Near:
     """Judge a number by the truth.
 
-    within: how far off is near enough, as a part of the truth (0.05 is 5%).
+    within: how far off is near enough, as a part of the truth (0.05 is 5%). slack: or
+    in all, for a truth that may be close to 0.
 
     >>> Near(4.0).judge(4.1, ()).status, Near(4.0).judge(2.0, ()).message
     ('passed', 'That is too low.')
+    >>> Near(-0.003, slack=0.002).judge(-0.002, ()).status
+    'passed'
     """
 
     truth: float
     within: float = 0.05
+    slack: float = 0.0
 
     def judge(self, answer, wrong, *, seed=0, truth=None) -> Verdict:
         """Compare a number with the truth, or with what was measured."""
         if complaint := _not_a_number(answer):
             return complaint
         number, truth = float(answer), float(self.truth if truth is None else truth)
-        if agree(number, truth, self.within):
+        if agree(number, truth, self.within) or abs(number - truth) <= self.slack:
             return Verdict(PASSED, "")
         if message := _recognise(number, wrong, truth, self.within):
             return Verdict(FAILED, message)

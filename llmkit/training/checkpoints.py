@@ -75,6 +75,7 @@ def write_checkpoint(
             _save_tensors(best, draft / BEST)
         sums = {f.name: _checksum(f) for f in sorted(draft.glob("*.safetensors"))}
         state = {"step": step, "optimizers": kinds, "checksums": sums, **numbers}
+        state["own_checksum"] = _checksum_of(state)
         (draft / "state.json").write_text(json.dumps(state, indent=1))
         _flush(draft / "state.json")
         shutil.rmtree(final, ignore_errors=True)
@@ -183,6 +184,8 @@ def _read(path: Path) -> tuple[dict, dict, dict]:
     """
     try:
         state = numbers_in(path)
+        if state.pop("own_checksum") != _checksum_of(state):
+            raise ValueError("state.json has a wrong checksum")
         for name, checksum in state["checksums"].items():
             if _checksum(path / name) != checksum:
                 raise ValueError(f"{name} has a wrong checksum")
@@ -191,6 +194,10 @@ def _read(path: Path) -> tuple[dict, dict, dict]:
         return state, weights, load_file(path / "optimizer.safetensors")
     except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as e:
         raise ValueError(f"{path.name} is damaged ({e})") from None
+
+
+def _checksum_of(state: dict) -> str:
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
 
 def _kinds(optimizers: list) -> list[str]:

@@ -22,13 +22,13 @@
 # FSDP; two real processes that learn what one does; a run that is killed and
 # goes on as if nothing had been; and a plan whose error you measured.
 #
-# **It takes** about 4 minutes of computing on two idle cores, and two hours
+# **It takes** about 2 minutes of computing on two idle cores, and two hours
 # of you. **It needs** lessons 03 and 06. No network, no GPU.
 
 # %% tags=["parameters"]
 profile = "cpu"  # "smoke" (seconds), "cpu" (a laptop) or "gpu"
-layers = 32  # a model of your own, for sections 4 and 7 …
-width = 4096  # … and how wide it is: with 32 layers, about 7 billion
+layers = 32  # a model of your own, for section 4 …
+width = 4096  # … and its width, a multiple of 64: with 32, about 7 billion
 budget = 100.0  # dollars that you would pay for a training …
 deadline = "24h"  # … and how long it may take
 seed = 0
@@ -93,8 +93,8 @@ print(f"{N:,} parameters")
 # And how much work is a token? Each weight of a matrix multiplies and adds
 # once going forward: 2 operations. Backward there are two such products, one
 # for the gradient of the input, one for that of the weight: 4 more. So comes
-# the famous rule, **6 operations a parameter and token**, "$6ND$" with $D$
-# for the tokens.
+# the famous rule, **6 operations a parameter and token**, $6N$ a token. (For a
+# whole run it is written $6ND$. That $D$ counts tokens; ours is the width.)
 #
 # The rule leaves something out. Attention compares each token with those
 # before it, half of $T$ on average, and that work has no parameters. With $M$
@@ -119,11 +119,11 @@ longer = [planning.flops_per_token(replace(gpt2, context=t)) for t in contexts]
 curve = {"GPT-2": (contexts, [work / (6 * N) for work in longer])}
 
 # %%
-how = dict(level=("the rule", 1.0), log="xy")
-figures.lines(curve, "tokens of context", "work, in units of 6ND", **how)
+how = dict(level=("the rule", 1.0), log="x")
+figures.lines(curve, "tokens of context", "work, in units of 6N", **how)
 
 # %% [markdown]
-# Whoever plans long contexts by $6ND$ misses most of the bill.
+# Whoever plans long contexts by $6N$ misses most of the bill.
 #
 # ### What breaks first?
 #
@@ -145,9 +145,9 @@ print(f"weights: {say_bytes(4 * N)}, and any phone has room for that")
 # ## 2. One batch, many hands
 #
 # Deal the rows of a batch to $W$ **processes**, each with a copy of the model
-# (**data parallel**). Process $r$ has $n_r$ of the $n$ labels, and computes
-# the gradient $g_r$ of *its* mean loss. What we want is the gradient $g$ of
-# the mean over all labels:
+# (**data parallel**). Process $r$ (its number is its **rank**) has $n_r$ of
+# the $n$ labels, and computes the gradient $g_r$ of *its* mean loss. What we
+# want is the gradient $g$ of the mean over all labels:
 #
 # $$g = \frac{1}{n} \sum_{i=1}^{n} \nabla \ell_i
 # = \sum_{r=1}^{W} \frac{n_r}{n}\, g_r$$
@@ -244,7 +244,8 @@ assert farthest(shared, whole) < 1e-6
 # %% [markdown]
 # What is left is rounding: sums in another order. Now each copy makes the same
 # step from the same weights, so they stay twins for ever, and *nobody ever
-# sends a weight*. What is sent is a gradient, once a step (**all-reduce**).
+# sends a weight*. What is sent is a gradient, once a step: each gives its own
+# and gets the average of all (**all-reduce**).
 #
 # The kit's `fit` does not even need the $n_r$. Each process divides its *sum*
 # of losses by the $n$ of all, and sums can be added up by anybody.
@@ -329,11 +330,12 @@ errors = {
 figures.lines(errors, "pieces", "error of the gradient", log="y")
 
 # %% [markdown]
-# The correct way is exact, for any number of pieces. The other one is wrong
-# by as much as the gradient is long, since a row of 2 labels has the same say
-# as a row of 64. Does that matter? The loss goes down either way, which is
-# why nobody noticed: in October 2024 this bug was found in the trainers that
-# most people used. Train both, from the same weights on the same rows.
+# The correct way is exact but for rounding, for any number of pieces. The
+# other one gets worse with each cut: with 8 pieces, a row of 2 labels has the
+# same say as a row of 64, and the error is about as long as the gradient.
+# Does that matter? The loss goes down either way, which is why hardly anybody
+# noticed: reported in 2021, the bug was still in the trainers that most people
+# used in October 2024. Train both, from the same weights on the same rows.
 
 # %%
 judged = [uneven(i, held_out) for i in range(2)]
@@ -376,7 +378,7 @@ for lot in range(lots):
 
 # %%
 at = list(range(steps // 8, steps + 1, steps // 8))
-means = {k: (at, torch.tensor(c).mean(dim=0)) for k, c in curves.items()}
+means = {k: (at, torch.tensor(curves[k]).mean(dim=0)) for k in errors}
 figures.lines(means, "steps", "nats a label, held out")
 
 # %% [markdown]
@@ -393,14 +395,15 @@ figures.lines(means, "steps", "nats a label, held out")
 
 # %%
 evaluation = evaluation_batches(unseen_ids, 64, boundary=story_end)
-read = for_profile(profile, smoke=8, cpu=160, gpu=640)  # batches of 8
+read = for_profile(profile, smoke=8, cpu=640, gpu=640)  # batches of 8
 several = for_profile(profile, smoke=1, cpu=5, gpu=6)
 rates = [0.004 * 2**k for k in range(several)]
 
 
 def loss_at(rate, rows):
     torch.manual_seed(seed)
-    config = TrainingConfig(read * 8 // rows, learning_rate=rate)
+    steps = read * 8 // rows
+    config = TrainingConfig(steps, learning_rate=rate, warmup=0.2)
     rows_of = replace(deck, batch_size=rows)
     *_, last = fit(Decoder(shape), rows_of, config, evaluation)
     return last.val_loss
@@ -420,19 +423,21 @@ axes.set_xticks(rates, rates)
 picture
 
 # %% [markdown]
-# Is it eight times? It is a rule of thumb, found with SGD on pictures (Goyal
-# et al. 2017). Adam's steps do not even grow with the gradient; there √8 is
-# the better place to begin looking (Malladi et al. 2022), and beyond some
-# batch no rate makes up for the steps that are missing (McCandlish et al.
-# 2018). In the kit `--batch-size` counts the rows of *all* processes: add
-# devices, and the recipe stays.
+# Is it eight times? Look where each line is lowest. And 64 rows stay above 8
+# rows, for they made an eighth of the steps. Eight times is a rule of thumb,
+# found with SGD on pictures (Goyal et al. 2017). Adam's steps do not even grow
+# with the gradient; there √8 is a better place to begin looking (Malladi et
+# al. 2022), and beyond some batch no rate makes up for the steps that are
+# missing (McCandlish et al. 2018). In the kit `--batch-size` counts the rows
+# of *all* processes: add devices, and the recipe stays.
 #
 # ## 3. What fills a device
 #
 # ### Exercise 08.3: predict (3 minutes)
 #
 # A model of **1 billion parameters** is trained with AdamW in float32. How
-# many gigabytes does that take, before any text has gone through it?
+# many gigabytes do the weights take, with all that training keeps beside each
+# of them by the end of backward? Leave out what grows with the text.
 
 # %%
 guess = None  # gigabytes, of 10⁹ bytes
@@ -475,20 +480,23 @@ billion = 1e9 * (4 + 4 + 8) / 1e9
 mine.reveal(billion)
 
 # %% [markdown]
-# The weights are the smallest part. The state is four times as much, and what
-# rows leave behind comes on top. At the loss, 50,257 logits for each token,
-# three times over, rival all that the blocks keep. Activations can
-# be given up: keep only each block's input and compute the rest again
+# Weights and gradients are the smallest parts. The state is four times the
+# weights, and what rows leave behind comes on top. At the loss, 50,257 logits
+# for each token, three times over, rival all that the blocks keep. Activations
+# can be given up: keep only each block's input and compute the rest again
 # (**activation checkpointing**), for a third more work. The state cannot. It
 # can be cut.
 #
 # ## 4. Where each piece lives
 #
-# With data parallel (**DDP**) eight devices hold the same state eight times.
-# **ZeRO** (Rajbhandari et al. 2020) cuts it in as many pieces as there are
-# devices, step by step: the averages (ZeRO-1), the gradients too (ZeRO-2), the
-# weights too (ZeRO-3; in PyTorch, **FSDP2**). Each device owns one piece. What
-# it needs of others must be sent.
+# With data parallel (**DDP**, distributed data parallel) eight devices hold
+# the same state eight times. **ZeRO** (zero redundancy optimizer, Rajbhandari
+# et al. 2020) cuts it in as many shares as there are devices, more of it each
+# time: the averages (ZeRO-1), the gradients too (ZeRO-2), the weights too
+# (ZeRO-3; in PyTorch **FSDP2**, fully sharded data parallel). Each device owns
+# one share. What it needs of others must be sent. Two words stand over the
+# pictures: **reduce-scatter** adds up gradients and leaves each rank the sum
+# of its share; **all-gather** gives every rank the shares of all.
 #
 # Move the slider through one step of training, key by key if you like: the
 # arrow keys work. Watch one rank. When does it hold more than its own?
@@ -537,9 +545,10 @@ picture
 # So is ZeRO-3 always best? Count what a device sends in a step for it. To
 # average $N$ numbers around a ring of $W$ devices, each sends $2N(W-1)/W$:
 # half of it to cut and add up (reduce-scatter), half to gather the sums
-# (all-gather). Who cuts gradients needs the first half only. But where weights
-# are cut, each block is gathered twice, for forward and backward, and again
-# for each piece of an accumulated batch.
+# (all-gather). ZeRO-1 and ZeRO-2 send as much: of the gradients they need the
+# first half only, but after the update the new weights must be gathered. And
+# where weights are cut, each block is gathered twice, for forward and
+# backward, and again for each piece of an accumulated batch.
 
 # %%
 from llmkit.planning.timing import traffic
@@ -548,7 +557,7 @@ ways = {
     "ddp": ("ddp", "bf16", 1),
     "fsdp2, bf16": ("fsdp2", "bf16", 1),
     "fsdp2, fp32": ("fsdp2", "fp32", 1),
-    "fsdp2, 4 pieces": ("fsdp2", "bf16", 4),
+    "fsdp2, batch in 4": ("fsdp2", "bf16", 4),
 }
 
 # %%
@@ -562,8 +571,9 @@ figures.stacked(sent, "GB that each of 8 devices sends a step")
 # %% [markdown]
 # In float32 it is the half more that the ZeRO paper counts. Where weights
 # travel in 16 bits it is no more than DDP's, until batches come in pieces.
-# Between GPUs in one machine all this hides behind the computing; over a slow
-# network it does not. So cut what does not fit, and nothing else.
+# Over the fast links inside one machine all this hides behind the computing,
+# by the kit's arithmetic; over a slow network it does not. So cut what does
+# not fit, and nothing else.
 #
 # ### Play: your model on their GPUs
 #
@@ -588,6 +598,13 @@ kinds = ["parameters", "gradients", "optimizer", "activations", "buffers"]
 # Each bar is what *one* H100 would hold, part by part, each at its fullest
 # (they do not all peak at the same moment). The dashed line is what it has.
 # Which is the simplest strategy that stays below?
+#
+# Two things surprise. ZeRO is DeepSpeed's here, which in bf16 holds weights
+# and gradients in 2 bytes each, and a float32 copy of the weights among the
+# optimizer's numbers, where it is cut: so zero1 halves what it does not cut.
+# And ddp holds more than one GPU alone: its buffers have a second copy of the
+# gradients, to send. (Buffers also hold the logits, 16-bit copies of weights,
+# and what the allocator keeps back.)
 
 
 # %%
@@ -615,9 +632,10 @@ figures.play(
 )
 
 # %% [markdown]
-# With few parameters and many rows, all bars are alike: activations are
-# nobody's to cut, and only fewer rows or checkpointing help. With many
-# parameters the state rules, and each cut is a step down.
+# With few parameters and many rows, all bars are alike: none of these
+# strategies cuts activations (tensor parallelism does, which we leave out),
+# so only fewer rows or checkpointing help. With many parameters the state
+# rules, and each cut is a step down.
 #
 # ## 5. Precision
 #
@@ -728,12 +746,12 @@ for D_in in (32, 128, 1024):
     layer = nn.Linear(D_in, D_in).to(where)
     inputs = torch.randn(1024, D_in, device=where)
     slow, fast = (pass_seconds(layer, inputs, half) for half in (False, True))
-    faster[str(D_in)] = slow / fast
+    faster[f"width {D_in}"] = slow / fast
     advice[D_in] = best_precision(layer).replace("no", "fp32")
 
 # %%
 print("what fit would take here:", advice)
-figures.bars(faster, "times as fast in bfloat16", "layers of width")
+figures.bars(faster, "speed in bfloat16 (in float32: 1)")
 
 # %% [markdown]
 # Below 1 it is slower. The kit's `precision="auto"` asks the device and the
@@ -869,10 +887,11 @@ print(f"uninterrupted and resumed: weights {resumed_apart} apart")
 assert losses["killed"] == losses["one"]
 
 # %% [markdown]
-# Between one process and two there is rounding. Between a run that was killed
-# and one that was not there is *nothing*, not a bit: weights, averages,
-# schedule, order of the data and even dropout's dice are part of the state, or
-# follow from the step's number.
+# Between one process and two there is rounding. (GPT-2's preset here has no
+# dropout. With it, two processes would throw other dice than one.) Between a
+# run that was killed and one that was not there is *nothing*, not a bit:
+# weights, averages, schedule, order of the data, and the dice of dropout where
+# there is any, are part of the state, or follow from the step's number.
 #
 # (Was it faster? For so small a model, talk eats what two hands gain, and here
 # three runs shared the cores. Processes pay where each brings a device of its
@@ -930,13 +949,13 @@ print(f"predicted {predicted:.2f} s, measured {measured:.2f} s")
 # ### Exercise 08.4: measure the error of the plan (5 minutes)
 #
 # By how much did `predicted` miss, as a share of the truth? Below zero if the
-# plan promised too much.
+# run took longer than the plan said.
 
 # %%
 plan_error = ...  # from `predicted` and `measured`
-truth = (predicted - measured) / measured
+truth = (predicted - measured) / measured  # don't copy: say it yourself
 plan_error = check("08.4", plan_error, truth=truth).best
-print(f"the plan was off by {truth:+.0%}; the table by ", end="")
+print(f"the plan was off by {truth:+.1%}; the table by ", end="")
 print(f"{by_table.likely / measured - 1:+.0%}")
 
 # %% [markdown]
@@ -957,8 +976,8 @@ question = planning.PlanOptions("gpt2-124m", tokens=10e9, gpu="h100", gpus=8)
 show(planning.answer(question))
 
 # %% [markdown]
-# No strategy is faster than the plainest one here. The state is small, rows
-# fill the devices, and talk hides behind the computing.
+# No strategy is faster than the plainest one here. The state is small, 32 rows
+# are enough to keep a device busy, and talk hides behind the computing.
 #
 # ### Your budget
 #
@@ -1058,7 +1077,7 @@ band("08", profile, results)
 # - Do the arithmetic first: $N$, $6N$ a token *and attention*, 16 bytes a
 #   parameter, and activations that grow with the rows.
 # - Sums and counts add up, means do not. With sums, one process, two, and
-#   accumulation are the same training.
+#   accumulation are the same training (without dropout).
 # - A larger batch is another recipe; its learning rate must be looked for.
 # - DDP holds all of it everywhere. ZeRO and FSDP cut it, for more talk: cut
 #   what does not fit.
@@ -1073,14 +1092,16 @@ quiz("08")
 # %% [markdown]
 # ## Scale it
 #
-# The command of section 6, on other machines. The flags behind `--` stay:
+# The command of section 6, with other launch files and larger models (the
+# last two need `pip install deepspeed`):
 #
 # ```sh
-# llmkit launch gpu -- pretrain --corpus my.txt --preset small --out a
-# llmkit launch ddp -- pretrain --corpus my.txt --preset gpt2-124m --out b
-# llmkit launch fsdp2 -- pretrain --corpus my.txt --preset gpt2-1.5b --out c
-# llmkit launch deepspeed-zero2 -- pretrain --preset gpt2-355m --out d
-# llmkit launch deepspeed-zero3 -- pretrain --preset gpt2-1.5b --out e
+# C="--corpus my.txt --tokenizer bpe --vocab-size 50257"
+# llmkit launch gpu -- pretrain $C --preset small --out a
+# llmkit launch ddp -- pretrain $C --preset gpt2-124m --out b
+# llmkit launch fsdp2 -- pretrain $C --preset gpt2-1.5b --out c
+# llmkit launch deepspeed-zero2 -- pretrain $C --preset gpt2-355m --out d
+# llmkit launch deepspeed-zero3 -- pretrain $C --preset gpt2-1.5b --out e
 # ```
 #
 # On two machines with eight GPUs each, the same on both but for the number:
@@ -1092,6 +1113,7 @@ quiz("08")
 #
 # Each prints the `accelerate launch` command that it runs, and each name is a
 # commented file of some lines in `llmkit/launch`. With `--max-restarts 3` a
-# run that dies goes on by itself, bit for bit.
+# run that dies goes on by itself, from its last checkpoint. (Bit for bit, if
+# the device adds up in one order each time: our CPU did, GPUs may not.)
 #
 # That was the last lesson. You began with a dot product.

@@ -29,6 +29,11 @@ BILLION = Exercise(
             "the *two* averages of AdamW.",
         ),
         Wrong(
+            14.9,
+            "Those are gibibytes, of 2³⁰ bytes each: give gigabytes, of 10⁹ bytes.",
+            like=lambda guess: 14.8 <= guess <= 15,
+        ),
+        Wrong(
             2.0,
             "That is how the weights travel in half precision: in training they, their "
             "gradients and averages stay in float32.",

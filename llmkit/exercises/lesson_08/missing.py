@@ -10,7 +10,7 @@ ERROR = Exercise(
     title="the error of the plan",
     minutes=5,
     difficulty=1,
-    checker=Near(TYPICAL, within=0.002),
+    checker=Near(TYPICAL, within=0.002, slack=0.002),
     hints=(
         "By how much did the prediction miss, as a share of what happened? Predicted "
         "too short a time: below zero. Too long: above zero.",
