@@ -86,11 +86,11 @@ def end_with_launcher() -> None:
         return
     import psutil
 
-    launcher = int(os.environ[LAUNCHER])
-
     def watch() -> None:
-        while psutil.pid_exists(launcher):
-            time.sleep(1.0)
+        with suppress(psutil.NoSuchProcess):
+            launcher = psutil.Process(int(os.environ[LAUNCHER]))
+            while launcher.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(1.0)
         os._exit(1)  # as if killed: the last checkpoint stays
 
     threading.Thread(target=watch, daemon=True).start()
