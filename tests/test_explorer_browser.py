@@ -866,6 +866,15 @@ def call(lab, method: str, path: str, body=None) -> dict:  # noqa: F811
         return json.loads(answer.read())
 
 
+def is_labs(error) -> bool:
+    """Tell whether it was a script of JupyterLab's own files that failed.
+
+    Now and then one of them removes a node twice.
+    """
+    frames = [x for x in (error.stack or "").splitlines() if x.strip()[:3] == "at "]
+    return bool(frames) and "/static/lab/" in frames[0]
+
+
 @pytest.fixture(scope="module")
 def notebook(lab, browser):  # noqa: F811
     """Run a notebook with explorers in JupyterLab; leave it open."""
@@ -878,7 +887,7 @@ def notebook(lab, browser):  # noqa: F811
     call(lab, "PUT", "explorers.ipynb", body)
     page = browser.new_page(viewport={"width": 1200, "height": 2600})
     page.errors = []
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("pageerror", lambda e: None if is_labs(e) else page.errors.append(str(e)))
     page.set_default_timeout(60_000)
     page.goto(f"{lab}/lab/tree/explorers.ipynb?reset&token={TOKEN}")
     page.wait_for_function(READY)

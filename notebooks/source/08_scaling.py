@@ -746,7 +746,7 @@ for D_in in (32, 128, 1024):
     layer = nn.Linear(D_in, D_in).to(where)
     inputs = torch.randn(1024, D_in, device=where)
     slow, fast = (pass_seconds(layer, inputs, half) for half in (False, True))
-    faster[f"width {D_in}"] = slow / fast
+    faster[f"width={D_in}"] = slow / fast
     advice[D_in] = best_precision(layer).replace("no", "fp32")
 
 # %%
