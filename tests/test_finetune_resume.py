@@ -215,8 +215,13 @@ def test_a_stopped_run_is_kept_until_it_is_told_what_to_do(make, whole, tmp_path
 
 def test_what_is_done_is_not_done_again(make, whole, tmp_path):
     out = Path(shutil.copytree(whole, tmp_path / "out"))
-    with pytest.raises(ValueError, match="nothing left to do: the run in .* its end"):
-        make(out, resume=True, average=2)
+    before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    again = make(out, resume=True, average=2)
+    assert list(again.steps()) == [] and again.was_done
+    result, steps = again.result(), left_in(whole)[1]
+    assert result["examples"] == sum(x["tokens"] for x in steps if x["number"] == STEPS)
+    assert result["seconds"] > 0 and 0 <= result["accuracy"] <= 1
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_what_never_began_can_not_go_on(make, tmp_path):

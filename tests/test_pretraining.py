@@ -132,11 +132,19 @@ def test_a_run_can_be_made_longer(copy):
     assert finished(options(copy, "whole", resume=True, max_steps=10))["steps"] == 10
 
 
-def test_a_finished_run_has_nothing_left_to_do(copy):
-    with pytest.raises(
-        ValueError, match="nothing left to do: .*its model is there; give"
-    ):
-        finished(options(copy, "whole", resume=True))
+def test_a_finished_run_has_nothing_left_to_do_and_tells_its_figures(copy):
+    again = Pretraining(options(copy, "whole", resume=True))
+    assert list(again.steps()) == [] and again.was_done
+    log = (copy / "whole" / "metrics.jsonl").read_text().splitlines()
+    told, result = json.loads(log[-1]), again.result()
+    assert (result["steps"], result["tokens"]) == (8, told["tokens"])
+    assert result["val_loss"] == round(told["val_loss"], 5) and result["seconds"] > 0
+
+
+def test_an_end_before_what_is_done_is_refused(copy):
+    stop_after(options(copy, "cut"), 5)
+    with pytest.raises(ValueError, match="has made 5 steps and was not evaluated the"):
+        finished(options(copy, "cut", resume=True, max_steps=2))
 
 
 def test_a_model_that_did_not_fit_on_the_disk_is_written_by_resuming(copy, monkeypatch):
@@ -147,8 +155,7 @@ def test_a_model_that_did_not_fit_on_the_disk_is_written_by_resuming(copy, monke
     with pytest.raises(OSError, match="could not save the model .*No space left"):
         finished(options(copy, "full"))
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="nothing left to do"):
-        finished(options(copy, "full", resume=True))
+    assert finished(options(copy, "full", resume=True))["steps"] == 8
     assert same_weights(load_model(copy / "full"), load_model(copy / "whole"))
 
 

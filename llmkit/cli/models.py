@@ -49,6 +49,7 @@ def pretrain(options) -> int:
     run = Pretraining(options)
     if not _follow(run.steps, f"This run: {run.cost}."):
         return _stopped("pretrain", options.out)
+    _note_if_done(run, "give a larger --max-steps or --max-seconds to go on")
     return _tell(run.result)
 
 
@@ -105,6 +106,7 @@ def finetune(options) -> int:
     run = Finetuning(options)
     if not _follow(run.steps, run.report):
         return _stopped("finetune", options.out)
+    _note_if_done(run, "choose another --out to train another")
 
     def judge() -> dict:
         result = run.result()
@@ -130,6 +132,15 @@ def _follow(steps: Callable[[], Iterator], about: object) -> bool:
     except KeyboardInterrupt:
         return False
     return True
+
+
+def _note_if_done(run, more: str) -> None:
+    """Say that there was nothing left to do, and what there would be."""
+    from llmkit.training import is_main
+
+    if run.was_done and is_main():
+        where = str(run.options.out)
+        print(f"Note: the run in {where!r} had reached its end; {more}", flush=True)
 
 
 def _stopped(name: str, out: Path) -> int:

@@ -1,6 +1,7 @@
 """One fine-tuning, from its options to its result. Lesson 07."""
 
 import hashlib
+import json
 import os
 import shutil
 import time
@@ -99,9 +100,13 @@ class Finetuning:
         self.identity = _identity(told, self.splits)
         if told.resume:
             check_same_run(told.out, self.identity, MAY_CHANGE)
+        self.seconds, self.seen = 0.0, 0
+        self.was_done = told.resume and not (told.out / CHECKPOINTS).exists()
+        if self.was_done:
+            self._recall()
+            return
         self.classifier = self._begin()
         self.classifier.freeze(told.freeze)  # refused now, not after the report
-        self.seconds, self.seen = 0.0, 0
 
     @cached_property
     def report(self) -> DataReport:
@@ -112,9 +117,13 @@ class Finetuning:
         """Train, yielding each step; leave the best classifier in the folder.
 
         With `average`, one run after another is made from the same beginning, with
-        other orders of the texts, and the mean of their weights is kept.
+        other orders of the texts, and the mean of their weights is kept. A run that
+        had reached its end yields no step: whoever goes on until all is done may do so
+        once too often.
         """
         told = self.options
+        if self.was_done:
+            return
         with alone_in(told.out):
             if is_main():  # the others train along and write nothing
                 self._open()
@@ -125,6 +134,16 @@ class Finetuning:
                 self.classifier.save(told.out)
                 shutil.rmtree(told.out / CHECKPOINTS)
             wait_for_all()  # the folder is whole before any process goes
+
+    def _recall(self) -> None:
+        """Take a run that had reached its end from its folder."""
+        self.classifier = load_classifier(self.options.out)
+        ends = {}
+        for line in (self.options.out / LOG).read_text().splitlines():
+            step = json.loads(line)
+            ends[step["run"]] = step["seconds"], step["tokens"]
+        self.seconds = sum(seconds for seconds, _ in ends.values())
+        self.seen = sum(texts for _, texts in ends.values())
 
     def _open(self) -> None:
         """Make the folder this run's; what another left goes, if that was asked for."""
@@ -241,11 +260,6 @@ def _check_folder(options: FinetuneOptions) -> None:
         raise ValueError(
             f"--resume: {str(out)!r} holds no run to go on with; leave --resume out to "
             "begin one"
-        )
-    if options.resume and not going:
-        raise ValueError(
-            f"nothing left to do: the run in {str(out)!r} has reached its end, and its "
-            "classifier is there; to train another, choose another --out"
         )
     if options.resume or options.overwrite:
         return

@@ -1,5 +1,6 @@
 """One run, from its options to its result."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,10 +25,12 @@ from llmkit.training import (
     alone_in,
     check_same_run,
     chosen_tracker,
+    find_checkpoints,
     fit,
     is_main,
     joined,
     keep_log_before,
+    numbers_in,
     track,
     wait_for_all,
     write_line,
@@ -47,6 +50,7 @@ class Pretraining:
     options: PretrainOptions
     last: Step | None = field(default=None, init=False)
     val_loss: float | None = field(default=None, init=False)
+    was_done: bool = field(default=False, init=False)  # before this began
 
     def __post_init__(self):
         options = self.options
@@ -82,6 +86,9 @@ class Pretraining:
     def steps(self) -> Iterator[Step]:
         """Train, yielding each step; leave the model in the folder at the end.
 
+        A run that had reached its end yields none, and its model is written again:
+        whoever goes on until all is done may do so once too often.
+
         Raises: KeyboardInterrupt after Ctrl-C, with a checkpoint kept.
         """
         out = Path(self.options.out)
@@ -94,11 +101,6 @@ class Pretraining:
             if is_main():
                 save_model(model, out)
             wait_for_all()  # the folder is whole before any process goes
-        if self.last is None:
-            raise ValueError(
-                f"nothing left to do: the run in {str(out)!r} has reached its end, and "
-                "its model is there; give a larger --max-steps or --max-seconds"
-            )
 
     def _open(self, out: Path) -> None:
         """Make the folder this run's."""
@@ -134,6 +136,25 @@ class Pretraining:
             run.close()
             if log:
                 log.close()
+        if self.last is None:
+            self._recall(out)
+
+    def _recall(self, out: Path) -> None:
+        """Take the figures of a run that had reached its end from where it kept them.
+
+        Raises: ValueError if it went on beyond the end that is asked for now.
+        """
+        numbers = numbers_in(find_checkpoints(out)[0])
+        number, self.val_loss = numbers["step"], numbers["val_loss"]
+        if self.val_loss is None:
+            raise ValueError(
+                f"nothing left to do: the run in {str(out)!r} has made {number} steps "
+                "and was not evaluated there; give a larger --max-steps or "
+                "--max-seconds"
+            )
+        told = numbers["tokens"], numbers["seconds"]
+        self.last = Step(number, math.nan, 0.0, *told, 1.0, self.val_loss)
+        self.was_done = True
 
     def result(self) -> dict:
         """Return the figures of the finished run, ready for JSON.
