@@ -2,17 +2,27 @@
 
 import ast
 import os
+import re
 import signal
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from accelerate import Accelerator
 from helpers import ROOT, UnevenBatches, finish, small_model, start, train
 
-from llmkit.training import LOCK, TrainingConfig, alone_in, fit, leave, processes
+from llmkit.training import (
+    LOCK,
+    TrainingConfig,
+    alone_in,
+    fit,
+    launched,
+    leave,
+    processes,
+)
 
 
 def ask_for(engine: str, monkeypatch) -> None:
@@ -53,23 +63,85 @@ def test_the_engine_that_was_asked_for_is_taken(monkeypatch):
     assert len(train(small_model())) == 5
 
 
+def test_a_model_that_must_be_whole_is_refused_by_an_engine_that_cuts(monkeypatch):
+    for engine in ("FSDP2", "DeepSpeed"):
+        with monkeypatch.context() as patch:
+            ask_for(engine, patch)
+            words = f"{engine} cuts the model, and finetune needs it whole .* gpu or dd"
+            with pytest.raises(ValueError, match=words):
+                launched.check_whole("finetune")
+    launched.check_whole("finetune")
+
+
+def launch(folder: Path, name: str, processes: int, **env) -> tuple[int, str]:
+    """Pretrain by Accelerate's own launcher, from a launch file; return what it said."""
+    (folder / "good.txt").write_text("the cat sat on the mat.\n" * 200)
+    file = ROOT / "llmkit" / "launch" / f"{name}.yaml"
+    line = ["-m", "accelerate.commands.launch", "--config_file", file]
+    line += ["--num_processes", processes, "-m", "llmkit", "pretrain"]
+    line += ["--corpus", "good.txt", "--out", "out", "--max-steps", 2]
+    code, _, err = finish(start(*line, cwd=folder, env=env))
+    return code, err
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="a GPU is here, so none is missed"
+)
+@pytest.mark.parametrize(("name", "processes"), [("gpu", 1), ("ddp", 2), ("fsdp2", 2)])
+def test_a_launch_file_for_gpus_is_refused_where_there_is_none(
+    name, processes, tmp_path
+):
+    """Accelerate's launcher starts them on a CPU gladly."""
+    code, err = launch(tmp_path, name, processes)
+    words = f"llmkit pretrain: error: the launch file '.*{name}.yaml' is for GPUs, "
+    words += f"{processes} of them here, and torch sees none: use llmkit/launch/cpu"
+    assert code != 0 and re.search(words, err), err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("name", ["fsdp2", "ddp"])
 def test_two_processes_on_the_cpu_are_told_what_accelerate_would_do(name, tmp_path):
-    """Go by Accelerate's own launcher, which starts fsdp2.yaml on a CPU gladly."""
-    file = ROOT / "llmkit" / "launch" / f"{name}.yaml"
-    (tmp_path / "good.txt").write_text("the cat sat on the mat.\n" * 200)
-    line = ["-m", "accelerate.commands.launch", "--config_file", file]
-    line += ["--num_processes", 2, "-m", "llmkit", "pretrain", "--corpus", "good.txt"]
-    line += ["--out", "out", "--max-steps", 2]
-    code, _, err = finish(start(*line, cwd=tmp_path))
+    """Wish for the CPU, where Accelerate has no FSDP."""
+    code, err = launch(tmp_path, name, 2, ACCELERATE_USE_CPU="true")
     if name == "ddp":  # plain data parallel is what was asked for
         assert code == 0, err
     else:
         words = "asks for FSDP2 and would get plain data parallel (MULTI_CPU): Acceler"
         assert code != 0 and f"llmkit pretrain: error: this run {words}" in err
         assert not list((tmp_path / "out").glob("step-*"))
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("python -m accelerate.commands.launch --config_file {} -m llmkit", True),
+        ("/bin/python /bin/accelerate launch --config_file={} train.py", True),
+        ("python train.py --config_file {}", False),
+        ("accelerate launch train.py", False),
+        ("accelerate launch --config_file missing.yaml train.py", False),
+    ],
+)
+def test_a_launch_file_is_read_off_the_launchers_line(
+    line, found, tmp_path, monkeypatch
+):
+    file = tmp_path / "mine.yaml"
+    file.write_text("use_cpu: false\n")
+
+    class Parent:
+        def cmdline(self):
+            return line.format(file).split()
+
+    monkeypatch.setattr(psutil.Process, "parent", lambda self: Parent())
+    launched.launch_file.cache_clear()
+    try:
+        expected = (str(file), {"use_cpu": False}) if found else ("", {})
+        assert launched.launch_file() == expected
+    finally:
+        launched.launch_file.cache_clear()
 
 
 # Agreement

@@ -35,6 +35,7 @@ from llmkit.training.checkpoints import gather
 from llmkit.training.sharding import is_sharded, local
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
+HERE = {"ACCELERATE_USE_CPU": "true"}  # the launch files are for GPUs
 RUNS = {
     "adamw": dict(steps=10, clip=0.5),
     "muon": dict(steps=6, optimizer="muon", weight_decay=0.1),
@@ -139,7 +140,8 @@ def both(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("both")
     config = ROOT / "llmkit" / "launch" / "fsdp2.yaml"
     line = ["-m", "accelerate.commands.launch", "--config_file", config]
-    code, _, err = finish(start(*line, "--num_processes", 2, __file__, folder))
+    process = start(*line, "--num_processes", 2, __file__, folder, env=HERE)
+    code, _, err = finish(process)
     assert code == 0, err
     return folder
 
@@ -305,7 +307,7 @@ def run_deepspeed(stage: int, folder: Path, what: str) -> None:
     config = ROOT / "llmkit" / "launch" / f"deepspeed-zero{stage}.yaml"
     line = ["-m", "accelerate.commands.launch", "--config_file", config]
     line += ["--num_processes", 2, __file__, folder, what]
-    process = start_with_extras(*line, env={"DS_ACCELERATOR": "cpu"})
+    process = start_with_extras(*line, env=HERE | {"DS_ACCELERATOR": "cpu"})
     code, _, err = finish(process, timeout=300)
     assert code == 0, err
 

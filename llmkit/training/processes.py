@@ -17,6 +17,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 
+from llmkit.training.launched import check_devices, engine_asked_for
+
 TIME_LIMIT = 600.0  # seconds that processes wait for each other, unless told
 
 
@@ -24,8 +26,10 @@ def join() -> PartialState:
     """Meet the other processes of this run, once; later calls return the same.
 
     Raises: ValueError if LLMKIT_TIME_LIMIT, how long to wait for each other, is no
-    number above 0.
+    number above 0, or the devices that a launch file is for are not here.
     """
+    if not PartialState._shared_state:
+        check_devices()
     told = os.environ.get("LLMKIT_TIME_LIMIT", str(TIME_LIMIT))
     try:
         limit = timedelta(seconds=float(told))
@@ -46,7 +50,9 @@ def is_main() -> bool:
 
 def wait_for_all() -> None:
     """Go on only when every process is here."""
-    join().wait_for_everyone()
+    state = join()
+    with naming_a_loss(state):
+        state.wait_for_everyone()
 
 
 def leave() -> None:
@@ -60,7 +66,7 @@ def start(mixed_precision: str) -> Accelerator:
 
     Raises: ValueError if that is not the engine that was asked for.
     """
-    asked = _asked()
+    asked = engine_asked_for()
     if asked == "DeepSpeed" and not find_spec("deepspeed"):
         raise ValueError(
             "this run asks for DeepSpeed, which is not installed: pip install "
@@ -99,7 +105,7 @@ def agree(accelerator: Accelerator, *numbers: float) -> list[float]:
 
 
 @contextmanager
-def naming_a_loss(accelerator: Accelerator) -> Iterator[None]:
+def naming_a_loss(accelerator: Accelerator | PartialState) -> Iterator[None]:
     """Say in words what torch says where another process has died.
 
     Raises: ConnectionError.
@@ -174,15 +180,6 @@ def _on_cpu() -> bool:
     device = torch.accelerator.current_accelerator()
     alone = device is None or device.type == "mps"  # several can't share it
     return "LOCAL_RANK" in os.environ and alone
-
-
-def _asked() -> str:
-    """Return the engine that a launch file asked for, or "" for none."""
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
-        return "DeepSpeed"
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
-        return f"FSDP{os.environ.get('FSDP_VERSION', '1')}"
-    return ""
 
 
 def _is_loss(error: RuntimeError) -> bool:
