@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -20,6 +21,7 @@ from llmkit.training import (
     alone_in,
     fit,
     launched,
+    launcher,
     leave,
     processes,
 )
@@ -74,7 +76,7 @@ def test_a_model_that_must_be_whole_is_refused_by_an_engine_that_cuts(monkeypatc
 
 
 def launch(folder: Path, name: str, processes: int, **env) -> tuple[int, str]:
-    """Pretrain by Accelerate's own launcher, from a launch file; return what it said."""
+    """Pretrain by Accelerate's own launcher, from a launch file; return its words."""
     (folder / "good.txt").write_text("the cat sat on the mat.\n" * 200)
     file = ROOT / "llmkit" / "launch" / f"{name}.yaml"
     line = ["-m", "accelerate.commands.launch", "--config_file", file]
@@ -142,6 +144,24 @@ def test_a_launch_file_is_read_off_the_launchers_line(
         assert launched.launch_file() == expected
     finally:
         launched.launch_file.cache_clear()
+
+
+# Who died
+
+
+@pytest.mark.parametrize(
+    ("seen", "who"),
+    [
+        ([(1, -9, 5), (0, -15, 5)], (1, -9)),  # one was killed, the other ended for it
+        ([(0, 1, 5), (1, -9, 5)], (1, -9)),  # and missed it at once
+        ([(0, 1, 5), (1, -9, 35)], (0, 1)),  # one was silent, even when told to end
+        ([(1, -15, 5), (0, -15, 6)], (1, -15)),
+        ([(0, 2, 5), (1, 2, 5)], (0, 2)),
+    ],
+)
+def test_the_first_to_die_is_told_from_those_that_were_ended(seen, who):
+    failures = {r: SimpleNamespace(exitcode=c, timestamp=t) for r, c, t in seen}
+    assert launcher.first(failures) == who
 
 
 # Agreement

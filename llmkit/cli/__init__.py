@@ -10,7 +10,7 @@ from itertools import dropwhile, takewhile
 import tyro
 
 from llmkit.cli import models
-from llmkit.cli.watching import end_with_launcher, note_mistake
+from llmkit.cli.watching import end_with_launcher, mistake_is_noted, note_mistake
 
 EXAMPLES = """examples:
   llmkit doctor
@@ -138,7 +138,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _launched(kind, run, rest)
         return run(_parse(name, kind, rest))
     except ConnectionError as error:  # another process died, which a restart may mend
-        print(f"llmkit {name}: error: {error}", file=sys.stderr)
+        if not mistake_is_noted():  # or left for a reason that it has told
+            print(f"llmkit {name}: error: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         return _fail(f"llmkit {name}", str(error))

@@ -30,34 +30,36 @@ def watch(work, line: Callable, environment: dict[str, str], restarts: int) -> i
     after Ctrl-C.
     """
     with tempfile.TemporaryDirectory(prefix="llmkit-") as folder:
-        mistake = Path(folder) / "mistake"
+        mistake, death = Path(folder) / "mistake", Path(folder) / "death"
         environment = {**os.environ, **environment, MISTAKE: str(mistake)}
         environment[LAUNCHER] = str(os.getpid())
         for left in range(restarts, -1, -1):
-            code = _run(line(work), environment)
+            code = _run(_telling(line(work), death), environment)
             if code in (0, 130):
                 return code
             if mistake.exists():
                 return 2
             work = work.again()
             resumes = "--resume" in work.flags
+            died = death.read_text() if death.exists() else "the launcher itself died"
             if left:
                 where = f"from {_last(work)}" if resumes else "from the beginning"
-                print(
-                    f"llmkit launch: a process died (exit code {code}); it goes on "
-                    f"{where}; {left - 1} restarts are left",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                _say(f"{died}; it goes on {where}; {left - 1} restarts are left")
         more = ", or let --max-restarts 3 do so" * (not restarts)
         how = f"go on from {_last(work)} with --resume" if resumes else "begin again"
-        print(
-            f"llmkit launch: error: a process died (exit code {code}, its own words "
-            f"stand above) and the others were stopped; {how}{more}",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say(f"error: {died}; whatever else ran was stopped; {how}{more}")
         return code
+
+
+def _telling(line: list[str], death: Path) -> list[str]:
+    """Return the same command, with a launcher that tells in a file who died how."""
+    module = line.index("accelerate.commands.launch")
+    ours = ["llmkit.training.launcher", str(death)]
+    return [*line[:module], *ours, *line[module + 1 :]]
+
+
+def _say(words: str) -> None:
+    print(f"llmkit launch: {words}", file=sys.stderr, flush=True)
 
 
 def note_mistake(message: str) -> bool:
@@ -75,6 +77,11 @@ def note_mistake(message: str) -> bool:
     except OSError:  # the launcher is gone
         return True
     return True
+
+
+def mistake_is_noted() -> bool:
+    """Tell whether another process of this run has noted a mistake."""
+    return MISTAKE in os.environ and Path(os.environ[MISTAKE]).exists()
 
 
 def end_with_launcher() -> None:

@@ -56,7 +56,7 @@ def check_devices() -> None:
 
 @cache
 def launch_file() -> tuple[str, dict]:
-    """Return the name and the settings of the file that Accelerate's launcher was given.
+    """Return the name and the settings of the file that Accelerate's launcher has.
 
     It does not tell its processes: it is read off its command line. Empty where there
     was no such file, or no such launcher.
@@ -69,7 +69,8 @@ def launch_file() -> tuple[str, dict]:
         return "", {}
     told = [line[i + 1] for i, word in enumerate(line[:-1]) if word == "--config_file"]
     told += [x.partition("=")[2] for x in line if x.startswith("--config_file=")]
-    if not told or not any("accelerate" in word for word in line):
+    launchers = ("accelerate", "llmkit.training.launcher")
+    if not told or not any(name in word for word in line for name in launchers):
         return "", {}
     import yaml
 

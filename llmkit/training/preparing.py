@@ -3,7 +3,7 @@
 from torch import nn
 
 from llmkit.training.checkpoints import find_checkpoints, load_latest
-from llmkit.training.processes import agree, engine
+from llmkit.training.processes import agree, engine, naming_a_loss, wait_for_all
 from llmkit.training.sharding import is_sharded, local
 from llmkit.training.zero import set_up
 
@@ -14,7 +14,8 @@ def prepare(accelerator, model: nn.Module, optimizers: list, config) -> tuple:
         set_up(accelerator, optimizers, config)
     if config.compile:
         model.compile()  # in place: its weights keep their names
-    return accelerator.prepare(model, *optimizers)
+    with naming_a_loss(accelerator):
+        return accelerator.prepare(model, *optimizers)
 
 
 def bare(accelerator, model, optimizers: list) -> tuple[nn.Module, list]:
@@ -26,7 +27,7 @@ def bare(accelerator, model, optimizers: list) -> tuple[nn.Module, list]:
 def resumed(accelerator, model, parts, config, resume, judge) -> tuple[dict, str]:
     """Load the latest checkpoint, if that is wanted; return what to say of it, too."""
     try:
-        accelerator.wait_for_everyone()  # one of them may be saving still
+        wait_for_all()  # one of them may be saving still
         found = find_checkpoints(config.out) if resume and config.out else []
         _check_agreement(accelerator, int(found[0].name[-8:]) if found else 0)
         state, notes = load_latest(config.out, *parts) if found else ({}, [])
