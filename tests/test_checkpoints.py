@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,6 +53,21 @@ def uninterrupted(tied=True, **recipe) -> tuple[torch.nn.Module, list]:
 def names(folder) -> list[str]:
     """List what a folder holds."""
     return sorted(os.listdir(folder))
+
+
+@pytest.mark.parametrize(
+    ("groups", "device"),
+    [([{"fused": True}], "meta"), ([{"fused": None}], "cpu"), ([{"fused": ""}], "cpu")],
+)
+def test_a_step_counter_lies_where_its_optimizer_looks_for_it(groups, device):
+    """A fused AdamW counts beside the weight, on the GPU; "meta" plays that here."""
+    model = torch.nn.Linear(2, 2, device="meta")
+    optimizer = SimpleNamespace(state=defaultdict(dict), param_groups=groups)
+    tensors = {"0/weight/step": torch.tensor(3.0), "0/weight/exp_avg": torch.ones(2, 2)}
+    checkpoints._unflatten(model, [optimizer], tensors)
+    (state,) = optimizer.state.values()
+    assert state["step"].device.type == device
+    assert state["exp_avg"].device.type == "meta"
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ RUNS = {
     "adamw": [dict(steps=20, clip=0.5)],
     "in pieces": [dict(steps=20, clip=0.5, accumulation=2)],
     "short batches": [dict(steps=20, clip=0.5)],
+    "short batches in pieces": [dict(steps=20, clip=0.5, accumulation=2)],
     "muon in pieces": [dict(steps=4, optimizer="muon", accumulation=2)],
     "one fit after another": [dict(steps=3), dict(steps=3, learning_rate=5e-4)],
     "with checkpoints": [dict(steps=5, out="checkpoints", save_every=0)],

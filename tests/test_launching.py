@@ -192,6 +192,14 @@ REFUSED = [
         "3 processes do not divide among 2 machines: use a multiple of 2",
     ),
     (
+        f"two-nodes --processes 2 {PRETRAIN}",
+        "'two-nodes' starts on 2 machines: add --machine 0 on the first and so on, and",
+    ),
+    (
+        f"two-nodes --machine 1 {PRETRAIN}",
+        "starts on 2 machines: add --machine .* --address with that of machine 0",
+    ),
+    (
         f"two-nodes --machine 2 {PRETRAIN}",
         "--machine is 2 and the launch file has 2: expected 0 to 1",
     ),
@@ -408,15 +416,15 @@ def test_a_process_that_falls_silent_is_given_up_after_the_time_limit(here):
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.parametrize("first", [(), ("--overwrite",)])
-def test_a_restart_goes_on_from_the_last_checkpoint_and_ends_alike(first, here):
+@pytest.mark.parametrize(("who", "first"), [(1, ()), (0, ("--overwrite",))])
+def test_a_restart_goes_on_from_the_last_checkpoint_and_ends_alike(who, first, here):
     """Kill a process of two in the middle; what comes of it is the unbroken run."""
     out, whole = here / "out", here / "whole"
     flags = ("--max-steps", 30, "--save-every", 0.001, *first)
     line = ["cpu", "--processes", 2, "--max-restarts", 1]
     process = launch_for_real(*line, *pretrain(out, *flags), cwd=here)
     wait_for_steps(process, out, 5)
-    workers(process)[1].kill()
+    workers(process)[who].kill()
     code, text, err = finish(process)
     assert code == 0, err
     assert re.search("killed by SIGKILL, as .* full; it goes on from step-0000", err)

@@ -103,7 +103,9 @@ MOMENTS = {
         optimizers.Muon, "step", at(9, optimizers.Muon.step, before=False)
     ),
     "before the first step": lambda: (loop, "plain_loss", at(1, objective.plain_loss)),
-    "in an evaluation": lambda: (objective, "evaluate", at(4, objective.evaluate)),
+    "in an evaluation": lambda: (  # of four batches; training has a name of its own
+        objective, "plain_loss", at(10, objective.plain_loss)
+    ),
     "while weights are written": lambda: (checkpoints, "save_file", half_written(15)),
     "while the optimizer is written": lambda: (
         checkpoints, "save_file", half_written(16)
@@ -229,6 +231,19 @@ def test_another_number_of_processes_goes_on_and_it_says_what_changes(
     assert steps[0].note == (
         f"step {STEPS - 1} was made by 2 and this run goes on with 1 (processes): "
         "batches stay the same, sums are rounded otherwise and dropout draws anew"
+    )
+
+
+def test_more_processes_go_on_too(whole, tmp_path):
+    copy = Path(shutil.copytree(whole, tmp_path / "copy"))
+    last, _ = find_checkpoints(copy)
+    shutil.rmtree(last)
+    code, err = two(copy, "never", "resume")
+    assert code == 0, err
+    told = json.loads((copy / "told.json").read_text())
+    assert told["first"] == STEPS
+    assert told["notes"][0].startswith(
+        f"step {STEPS - 1} was made by 1 and this run goes on with 2 (processes): "
     )
 
 

@@ -21,6 +21,7 @@ from llmkit.training import (
     fit,
     loop,
     rate,
+    uses_cuda,
 )
 from llmkit.transformer import Decoder, ModelConfig
 
@@ -327,6 +328,15 @@ def test_precision_is_what_pays_on_the_device(cuda, amx, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (cuda, 0))
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     assert best_precision() == expected
+
+
+def test_a_gpu_that_is_not_wished_for_has_no_say(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert best_precision() == "bf16" and uses_cuda()
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert best_precision() == "no" and not uses_cuda()
 
 
 def test_on_a_cpu_with_amx_narrow_layers_stay_in_float32(monkeypatch):

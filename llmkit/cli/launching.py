@@ -126,6 +126,12 @@ def check_machine(options: LaunchOptions, config: dict, processes: int) -> None:
     import torch
 
     name, machines = options.name, config.get("num_machines", 1)
+    if machines > 1 and (options.machine is None or options.address is None):
+        raise ValueError(
+            f"launch file {name!r} starts on {machines} machines: add --machine 0 on "
+            "the first and so on, and --address with that of machine 0, as the others "
+            "see it"
+        )
     here = -(-processes // machines)
     if config["distributed_type"] == "DEEPSPEED" and not find_spec("deepspeed"):
         raise ValueError(

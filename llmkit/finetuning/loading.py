@@ -15,7 +15,7 @@ from torch import nn
 from llmkit.finetuning.classifier import Classifier, quiet
 from llmkit.finetuning.pooling import add_mean_block, is_mean_pooled
 from llmkit.pretrained import model_folder
-from llmkit.training import best_precision
+from llmkit.training import best_precision, uses_cuda
 
 _OFFLINE = "'minilm' needs no network"
 
@@ -173,7 +173,7 @@ def _model(folder: Path, config, keep_head: bool) -> nn.Module:
         _new_head(model)
         if config.model_type == "bert" and is_mean_pooled(folder):
             add_mean_block(model)
-    if best_precision(model) == "bf16" and not torch.cuda.is_available():
+    if best_precision(model) == "bf16" and not uses_cuda():
         # torch's fused attention takes ten times as long backwards in bfloat16 there.
         model.set_attn_implementation("eager")
     return model

@@ -20,7 +20,7 @@ from llmkit.training.lock import LOCK, alone_in
 from llmkit.training.loop import Step, fit
 from llmkit.training.objective import Judge, ask, evaluate, plain_loss
 from llmkit.training.optimizers import Muon, make_optimizers, orthogonalize
-from llmkit.training.precision import best_precision
+from llmkit.training.precision import best_precision, uses_cuda
 from llmkit.training.processes import is_main, join, leave, wait_for_all
 from llmkit.training.reporting import describe, show_progress
 from llmkit.training.schedule import TrainingConfig, progress, rate
@@ -59,6 +59,7 @@ __all__ = [
     "save_checkpoint",
     "show_progress",
     "track",
+    "uses_cuda",
     "wait_for_all",
     "write_line",
     "write_record",

@@ -80,6 +80,7 @@ def write_checkpoint(
         _flush(draft / "state.json")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(draft, final)
+        _flush(Path(folder))  # its name, too
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
         good = [path.name for path in find_checkpoints(folder)][:1]
@@ -220,10 +221,12 @@ def _unflatten(model: nn.Module, optimizers: list, tensors: dict) -> None:
     weights = dict(model.named_parameters())
     for name, value in tensors.items():
         i, weight, key = name.split("/")
-        where = weights[weight]
-        # A step counter stays on the CPU in float32, as AdamW keeps it.
-        here = value if value.ndim == 0 else cut_like(value, where)
-        optimizers[int(i)].state[where][key] = here
+        where, optimizer = weights[weight], optimizers[int(i)]
+        if value.ndim:
+            optimizer.state[where][key] = cut_like(value, where)
+        else:  # a step counter; AdamW keeps it beside the weight where it is fused
+            fused = any(group.get("fused") is True for group in optimizer.param_groups)
+            optimizer.state[where][key] = value.to(where.device) if fused else value
 
 
 def _save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
@@ -232,10 +235,18 @@ def _save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
     _flush(file)
 
 
-def _flush(file: Path) -> None:
-    """Have a file on the disk itself before anything is said of it."""
-    with open(file, "rb") as handle:
-        os.fsync(handle.fileno())
+def _flush(path: Path) -> None:
+    """Have a file, or a folder's list of names, on the disk itself.
+
+    Windows opens no folder, and writes names by itself.
+    """
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _as_here(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:

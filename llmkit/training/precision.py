@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from llmkit.training.processes import on_cpu
 from llmkit.training.schedule import TrainingConfig
 
 WIDE = 256  # numbers a token from which bfloat16 pays on a CPU with AMX
@@ -15,11 +16,16 @@ def best_precision(model: nn.Module | None = None) -> str:
     layers are wide (narrow ones spend more on converting than they save); elsewhere it
     is emulated, and slower than float32. Measured in benchmarks/RESULTS.md.
     """
-    if torch.cuda.is_available():
+    if uses_cuda():
         return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "no"
     layers = [m for m in (model or nn.Module()).modules() if isinstance(m, nn.Linear)]
     widest = max((min(m.weight.shape) for m in layers), default=WIDE)
     return "bf16" if torch.cpu._is_amx_tile_supported() and widest >= WIDE else "no"
+
+
+def uses_cuda() -> bool:
+    """Tell whether training computes on a GPU of CUDA's kind: there, and wished for."""
+    return torch.cuda.is_available() and not on_cpu()
 
 
 def mixed_precision(config: TrainingConfig, model: nn.Module) -> str:

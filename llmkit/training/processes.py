@@ -40,7 +40,7 @@ def join() -> PartialState:
             f"LLMKIT_TIME_LIMIT is {told!r}: expected seconds, above 0; unset it, or "
             "use llmkit launch --time-limit"
         ) from None
-    return PartialState(cpu=_on_cpu(), timeout=limit)
+    return PartialState(cpu=on_cpu(), timeout=limit)
 
 
 def is_main() -> bool:
@@ -74,7 +74,7 @@ def start(mixed_precision: str) -> Accelerator:
         )
     join()
     AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=mixed_precision, cpu=_on_cpu())
+    accelerator = Accelerator(mixed_precision=mixed_precision, cpu=on_cpu())
     got = engine(accelerator)
     if asked and got != asked:
         raise ValueError(
@@ -169,7 +169,7 @@ class Interrupts:
         self.close()
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
     """Tell whether processes are to work on the CPU.
 
     Accelerate itself would take each of several processes without a GPU for the only
