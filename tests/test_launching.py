@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 import yaml
 from helpers import ROOT, finish, save_tiny, start
 from safetensors.torch import load_file
@@ -313,6 +314,34 @@ def test_one_command_in_one_process_and_in_two(processes, alone, here):
     assert most == 0 if processes == 1 else most < 1e-4  # Muon blows up rounding
     log = (here / "out" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["number"] for line in log] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_twenty_steps_are_the_same_in_one_process_in_two_and_in_pieces(here):
+    """Losses to 1e-6, and weights, but for those whose gradient is all rounding.
+
+    AdamW divides a gradient by its own size: of one that is next to nothing it makes
+    steps as large as any.
+    """
+    flags = ["--corpus", "stories", "--size", 30_000, "--preset", "plain"]
+    flags += ["--optimizer", "adamw", "--max-steps", 20, "--precision", "fp32"]
+    found = []
+    for processes, more in ((1, []), (2, []), (1, ["--accumulation", 2])):
+        out = here / f"out{len(found)}"
+        line = ["cpu", "--processes", processes, "--", "pretrain", "--out", out]
+        code, _, err = finish(launch_for_real(*line, *flags, *more, cwd=here))
+        assert code == 0, err
+        log = (out / "metrics.jsonl").read_text().splitlines()
+        losses = [json.loads(line)["loss"] for line in log]
+        all_weights = torch.cat([w.flatten() for w in weights(out).values()])
+        found.append((losses, all_weights))
+    (losses, one), *others = found
+    assert len(losses) == 20
+    for theirs, other in others:
+        assert theirs == pytest.approx(losses, abs=1e-6)
+        off = (one - other).abs()
+        assert off.max() < 1e-4 and (off < 1e-6).float().mean() > 0.999
 
 
 @pytest.mark.slow
