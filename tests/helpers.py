@@ -35,6 +35,16 @@ EXTRAS = ROOT / "build" / "extras"  # what .ci/run installs apart from the rest
 POSITIONS = ("learned", "sinusoidal", "rotary", "alibi")  # that see order
 
 
+# Texts and labels; one more than a multiple of four.
+SENTENCES = [
+    (f"the {thing} was {so} {word} {end}", word)
+    for thing in ("film", "book", "plot")
+    for so in ("so", "very", "not")
+    for word in ("good", "bad")
+    for end in (".", "!")
+][:33]
+
+
 def small_model(seed: int = 0, loud: bool = True, **changes) -> Decoder:
     """Build a small decoder; loud weights are so large that a fault would show."""
     shape = dict(vocab_size=11, context=8, n_layers=2, n_heads=2, d_model=16)

@@ -65,16 +65,6 @@ def test_the_engine_that_was_asked_for_is_taken(monkeypatch):
     assert len(train(small_model())) == 5
 
 
-def test_a_model_that_must_be_whole_is_refused_by_an_engine_that_cuts(monkeypatch):
-    for engine in ("FSDP2", "DeepSpeed"):
-        with monkeypatch.context() as patch:
-            ask_for(engine, patch)
-            words = f"{engine} cuts the model, and finetune needs it whole .* gpu or dd"
-            with pytest.raises(ValueError, match=words):
-                launched.check_whole("finetune")
-    launched.check_whole("finetune")
-
-
 def launch(folder: Path, name: str, processes: int, **env) -> tuple[int, str]:
     """Pretrain by Accelerate's own launcher, from a launch file; return its words."""
     (folder / "good.txt").write_text("the cat sat on the mat.\n" * 200)

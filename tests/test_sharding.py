@@ -7,6 +7,7 @@ fully_shard over gloo, with the settings of that file. As a program, this file i
 each of them runs.
 """
 
+import csv
 import json
 import os
 import sys
@@ -17,10 +18,12 @@ import torch
 from conftest import need
 from helpers import (
     ROOT,
+    SENTENCES,
     UnevenBatches,
     finish,
     has_extra,
     random_ids,
+    save_tiny,
     small_model,
     start,
     start_with_extras,
@@ -29,6 +32,7 @@ from helpers import (
 from safetensors.torch import load_file, save_file
 
 from llmkit.batches import evaluation_batches
+from llmkit.finetuning import FinetuneOptions, Finetuning
 from llmkit.metrics import IGNORE
 from llmkit.training import TrainingConfig, fit, leave, plain_loss, processes
 from llmkit.training.checkpoints import gather
@@ -240,8 +244,8 @@ def zero(folder: Path) -> None:
 ZERO = dict(steps=8, accumulation=2, clip=0.5)  # what `fit` does with DeepSpeed
 
 
-def fit_zero(folder: Path) -> None:
-    """Train, evaluate and save through `fit`, Accelerate and DeepSpeed."""
+def take_deepspeed() -> None:
+    """Have Accelerate take DeepSpeed, as it would on GPUs."""
     from accelerate.state import PartialState
     from accelerate.utils import DeepSpeedPlugin, DistributedType
 
@@ -262,6 +266,11 @@ def fit_zero(folder: Path) -> None:
     processes.join()
     meet()
     processes.Accelerator = make
+
+
+def fit_zero(folder: Path) -> None:
+    """Train, evaluate and save through `fit`, Accelerate and DeepSpeed."""
+    take_deepspeed()
     ours = model()
     steps = train(ours, Batches(5), evaluation(), out=folder / "fit", **ZERO)
     weights, _, _ = gather(ours, [])
@@ -293,6 +302,93 @@ def go_on(folder: Path) -> None:
     ):
         with pytest.raises(ValueError, match=wrong):
             train(changed, Batches(5), resume=True, out=out, **ZERO | recipe)
+
+
+FINE = {
+    "plain": dict(),
+    "of few layers": dict(freeze=2),
+    "averaged": dict(average=2, epochs=1),
+    "adversarial": dict(adversarial=0.1, epochs=2),
+}
+
+
+def finetune(folder: Path, **recipe) -> dict:
+    """Fine-tune a tiny BERT on some sentences; return the result."""
+    around = folder.parent.parent
+    data = str(around / "train.csv")
+    told = dict(data=data, validation=data, model=str(around / "tiny"))
+    told |= dict(batch_size=4, epochs=3, learning_rate=1e-3, track="none")
+    run = Finetuning(FinetuneOptions(out=folder, **told | recipe))
+    list(run.steps())
+    assert not is_sharded(run.classifier)
+    return run.result() if processes.is_main() else {}
+
+
+def finetune_all(folder: Path) -> None:
+    """Make every fine-tuning; the first process leaves its result."""
+    told = {}
+    for name, recipe in FINE.items():
+        try:
+            told[name] = finetune(folder / name, **recipe)
+        except ValueError as error:
+            told[name] = str(error)
+    if processes.is_main():
+        (folder / "fine.json").write_text(json.dumps(told))
+
+
+def fine_zero(folder: Path) -> None:
+    """Fine-tune through `fit`, Accelerate and DeepSpeed."""
+    take_deepspeed()
+    finetune_all(folder)
+    processes.leave()
+
+
+def fine_fsdp(folder: Path) -> None:
+    """Fine-tune with weights that FSDP2 cuts."""
+    processes.Accelerator = may_shard_here(processes.Accelerator)
+    finetune_all(folder)
+    processes.leave()
+
+
+@pytest.fixture(scope="module")
+def fine(tmp_path_factory) -> Path:
+    """Make every fine-tuning in this process alone."""
+    folder = tmp_path_factory.mktemp("fine")
+    with open(folder / "train.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *SENTENCES])
+    save_tiny(folder / "tiny")
+    (folder / "alone").mkdir()
+    finetune_all(folder / "alone")
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["fsdp2", "deepspeed-zero2", "deepspeed-zero3"])
+def test_fine_tuning_with_weights_that_are_cut_is_the_same(engine, fine):
+    """The last of each epoch's batches has one text: one process has none of it."""
+    (fine / engine).mkdir()
+    if engine == "fsdp2":
+        config = ROOT / "llmkit" / "launch" / "fsdp2.yaml"
+        line = ["-m", "accelerate.commands.launch", "--config_file", config]
+        line += ["--num_processes", 2, __file__, fine / engine, "fine_fsdp"]
+        code, _, err = finish(start(*line, env=HERE))
+        assert code == 0, err
+    else:
+        run_deepspeed(int(engine[-1]), fine / engine, "fine_zero")
+    ours = json.loads((fine / engine / "fine.json").read_text())
+    theirs = json.loads((fine / "alone" / "fine.json").read_text())
+    if "deepspeed" in engine:
+        assert "--adversarial asks for gradients twice" in ours.pop("adversarial")
+    for name in ours:
+        assert ours[name]["accuracy"] == theirs[name]["accuracy"]
+        assert ours[name]["examples"] == theirs[name]["examples"]
+        mine, other = (
+            load_file(place / name / "model.safetensors")
+            for place in (fine / engine, fine / "alone")
+        )
+        # Softmax does not feel a key's bias: its gradient is rounding, which AdamW
+        # turns into whole steps.
+        felt = [n for n in other if not n.endswith("key.bias")]
+        assert far({n: mine[n] for n in felt}, {n: other[n] for n in felt}) < 1e-4
 
 
 BATCHES = [UnevenBatches(6)[i] for i in range(8)]
@@ -360,7 +456,8 @@ def test_deepspeed_trains_as_whole_weights_do_and_one_process_reads_it(stage, tm
 def main(folder: Path, what: str = "") -> None:
     """Run as one of two processes that shard."""
     if what:
-        {"zero": zero, "fit": fit_zero}[what](folder)
+        told = {"zero": zero, "fit": fit_zero, "fine_zero": fine_zero}
+        (told | {"fine_fsdp": fine_fsdp})[what](folder)
         return
     processes.Accelerator = may_shard_here(processes.Accelerator)
     run_all(folder)

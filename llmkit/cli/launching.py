@@ -18,7 +18,6 @@ from llmkit.cli import watching
 
 FILES = Path(__file__).parent.parent / "launch"
 WORKS = ("pretrain", "finetune")  # commands that can be launched
-SHARDED = ("FSDP", "DEEPSPEED")
 
 
 @dataclass(frozen=True)
@@ -188,11 +187,6 @@ def _check_shares(options, config: dict, processes: int, work: Work) -> None:
             f"--machine is {options.machine} and the launch file has {machines}: "
             f"expected 0 to {machines - 1}"
         )
-    if work.name == "finetune" and config["distributed_type"] in SHARDED:
-        raise ValueError(
-            f"launch file {options.name!r} cuts the model, and finetune needs it whole "
-            "in every process: a BERT fits on one GPU, so use gpu or ddp"
-        )
     _check_optimizer(options, config, work)
     told = work.options
     rows = (told.recipe if work.name == "pretrain" else told).batch_size
@@ -206,8 +200,9 @@ def _check_shares(options, config: dict, processes: int, work: Work) -> None:
 
 def _check_optimizer(options, config: dict, work: Work) -> None:
     """Refuse an optimizer that the engine can't share out."""
-    zero = config["distributed_type"] == "DEEPSPEED"
-    if zero and work.options.training().optimizer == "muon":
+    if work.name == "finetune" or config["distributed_type"] != "DEEPSPEED":
+        return
+    if work.options.training().optimizer == "muon":
         raise ValueError(
             f"launch file {options.name!r} cuts weights into flat pieces, and Muon "
             "needs whole matrices: add --optimizer adamw, or use fsdp2"

@@ -43,6 +43,11 @@ class Classifier(nn.Module):
         return found.logits
 
     @property
+    def _no_split_modules(self) -> list[str]:
+        """Return the kinds of block that FSDP2 gathers, by Accelerate's name for it."""
+        return list(getattr(self.model, "_no_split_modules", None) or [])
+
+    @property
     def embeddings(self) -> nn.Embedding:
         """Return the table of token embeddings."""
         return self.model.get_input_embeddings()

@@ -140,7 +140,10 @@ def _config(folder: Path):
 
 def _model(folder: Path, config, keep_head: bool) -> nn.Module:
     from transformers import AutoModelForSequenceClassification
+    from transformers.integrations import deepspeed
 
+    if deepspeed.is_deepspeed_zero3_enabled():  # it would cut what is loaded
+        deepspeed.unset_hf_deepspeed_config()
     try:
         with quiet():
             model, found = AutoModelForSequenceClassification.from_pretrained(

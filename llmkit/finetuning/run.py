@@ -26,9 +26,12 @@ from llmkit.training import (
     alone_in,
     check_same_run,
     chosen_tracker,
+    engine_asked_for,
     find_checkpoints,
     is_main,
+    is_sharded,
     keep_log_before,
+    load_best,
     numbers_in,
     track,
     wait_for_all,
@@ -87,6 +90,11 @@ class Finetuning:
     def __post_init__(self):
         told = self.options
         chosen_tracker(told.track)
+        if told.adversarial and engine_asked_for() == "DeepSpeed":
+            raise ValueError(
+                "--adversarial asks for gradients twice a step, which DeepSpeed takes "
+                "for two steps: use the launch file fsdp2, or leave it out"
+            )
         _check_folder(told)
         self.splits: Splits = load_splits(
             told.data,
@@ -208,6 +216,15 @@ class Finetuning:
             numbers = numbers_in(find_checkpoints(out)[0])
             self.seconds += numbers["seconds"]
             self.seen += numbers["tokens"]
+        if is_sharded(self.classifier):
+            self.classifier = self._joined(out)
+
+    def _joined(self, out: Path) -> Classifier:
+        """Return the best classifier of a run, whole again."""
+        wait_for_all()  # for the first, which writes the checkpoint
+        fresh = self._begin()
+        fresh.load_state_dict(load_best(find_checkpoints(out)[0]))
+        return fresh.to(next(self.classifier.parameters()).device)
 
     def result(self) -> dict:
         """Judge the classifier on the test split, or else on validation; for JSON.

@@ -16,7 +16,14 @@ from llmkit.finetuning.examples import Examples
 from llmkit.finetuning.recipe import Recipe
 from llmkit.finetuning.use import predict
 from llmkit.metrics import accuracy, macro_f1
-from llmkit.training import Step, TrainingConfig, fit
+from llmkit.training import (
+    Step,
+    TrainingConfig,
+    as_main_has_it,
+    fit,
+    is_sharded,
+    whole_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,11 @@ class Best:
 
     def judge(self) -> float:
         """Score the classifier as it is now, and return its loss."""
-        self.scores = score(self.classifier, self.validation)
+        self.scores = as_main_has_it(score(self.classifier, self.validation))
         found = (self.scores["val_f1"], -self.scores["val_loss"])
         self.waited = 0 if found > self.rank else self.waited + 1
         if found > self.rank:
-            self.rank, self.weights = found, _copy(self.classifier)
+            self.rank, self.weights = found, whole_weights(self.classifier)
         return self.scores["val_loss"]
 
     def memory(self) -> tuple[dict, dict[str, Tensor]]:
@@ -104,7 +111,8 @@ def train(
 
     Best is the highest macro F1 on validation, and of equals the lowest loss. The rate
     climbs and falls in straight lines over all epochs, so a run that `patience` ends
-    early has not come to the end of them.
+    early has not come to the end of them. A classifier that is cut among processes
+    stays as it is: its best lies in the last checkpoint, whole.
 
     out: folder for checkpoints; None keeps none. save_every: seconds between them.
     resume: go on from the latest, bit for bit.
@@ -124,7 +132,7 @@ def train(
             yield told
     finally:  # also where the caller breaks off
         run.close()
-        if best.weights:
+        if best.weights and not is_sharded(classifier):
             classifier.load_state_dict(best.weights)
         classifier.eval()
 
@@ -177,7 +185,3 @@ def score(classifier: Classifier, examples: Examples) -> dict[str, float]:
         "val_accuracy": accuracy(p, labels),
         "val_f1": macro_f1(p, labels),
     }
-
-
-def _copy(classifier: Classifier) -> dict[str, Tensor]:
-    return {k: v.detach().clone() for k, v in classifier.state_dict().items()}

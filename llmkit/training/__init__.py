@@ -3,6 +3,7 @@
 from llmkit.training.checkpoints import (
     find_checkpoints,
     joined,
+    load_best,
     load_latest,
     name_latest,
     numbers_in,
@@ -16,14 +17,22 @@ from llmkit.training.folder import (
     write_line,
     write_record,
 )
+from llmkit.training.launched import engine_asked_for
 from llmkit.training.lock import LOCK, alone_in
 from llmkit.training.loop import Step, fit
 from llmkit.training.objective import Judge, ask, evaluate, plain_loss
 from llmkit.training.optimizers import Muon, make_optimizers, orthogonalize
 from llmkit.training.precision import best_precision, uses_cuda
-from llmkit.training.processes import is_main, join, leave, wait_for_all
+from llmkit.training.processes import (
+    as_main_has_it,
+    is_main,
+    join,
+    leave,
+    wait_for_all,
+)
 from llmkit.training.reporting import describe, show_progress
 from llmkit.training.schedule import TrainingConfig, progress, rate
+from llmkit.training.sharding import is_sharded, whole_weights
 from llmkit.training.tracking import chosen_tracker, track
 
 __all__ = [
@@ -35,19 +44,23 @@ __all__ = [
     "Step",
     "TrainingConfig",
     "alone_in",
+    "as_main_has_it",
     "ask",
     "best_precision",
     "check_same_run",
     "chosen_tracker",
     "describe",
+    "engine_asked_for",
     "evaluate",
     "find_checkpoints",
     "fit",
     "is_main",
+    "is_sharded",
     "join",
     "joined",
     "keep_log_before",
     "leave",
+    "load_best",
     "load_latest",
     "make_optimizers",
     "name_latest",
@@ -61,6 +74,7 @@ __all__ = [
     "track",
     "uses_cuda",
     "wait_for_all",
+    "whole_weights",
     "write_line",
     "write_record",
 ]

@@ -128,6 +128,14 @@ def numbers_in(checkpoint: Path) -> dict:
     return json.loads((checkpoint / "state.json").read_text())
 
 
+def load_best(checkpoint: Path) -> dict[str, Tensor]:
+    """Read the weights of an earlier step that were kept as the best, whole.
+
+    Raises: FileNotFoundError if none were kept.
+    """
+    return load_file(checkpoint / BEST)
+
+
 def load_latest(folder: Path, model: nn.Module, optimizers: list) -> tuple[dict, list]:
     """Put the latest checkpoint that is whole into model and optimizers.
 

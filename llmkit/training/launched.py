@@ -11,8 +11,6 @@ from pathlib import Path
 
 import torch
 
-SHARDED = ("DeepSpeed", "FSDP1", "FSDP2")
-
 
 def engine_asked_for() -> str:
     """Return the engine that a launch file asked for, or "" for none."""
@@ -21,18 +19,6 @@ def engine_asked_for() -> str:
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
         return f"FSDP{os.environ.get('FSDP_VERSION', '1')}"
     return ""
-
-
-def check_whole(command: str) -> None:
-    """Refuse an engine that cuts the model, for a command that needs it whole.
-
-    Raises: ValueError that says what to do.
-    """
-    if (engine := engine_asked_for()) in SHARDED:
-        raise ValueError(
-            f"{engine} cuts the model, and {command} needs it whole in every process: "
-            "a BERT fits on one GPU, so use the launch file gpu or ddp"
-        )
 
 
 def check_devices() -> None:

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list
 
 from llmkit.training.launched import check_devices, engine_asked_for
 
@@ -53,6 +54,19 @@ def wait_for_all() -> None:
     state = join()
     with naming_a_loss(state):
         state.wait_for_everyone()
+
+
+def as_main_has_it(value):
+    """Return in every process what the first one has.
+
+    For what is decided by rounding: processes that decide otherwise would wait for each
+    other forever.
+    """
+    found = [value]
+    if join().num_processes > 1:
+        with naming_a_loss(join()):
+            broadcast_object_list(found)
+    return found[0]
 
 
 def leave() -> None:

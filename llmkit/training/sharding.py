@@ -21,6 +21,12 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if _is_cut(tensor) else tensor
 
 
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a model's state_dict in which nothing is cut."""
+    state = model.state_dict(keep_vars=True)
+    return {name: whole(x).detach().clone() for name, x in state.items()}
+
+
 def whole_shape(tensor: Tensor) -> tuple[int, ...]:
     """Return the shape that a tensor has when it is joined."""
     return getattr(tensor, "ds_shape", tensor.shape)

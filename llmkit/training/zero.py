@@ -43,6 +43,11 @@ def whole_weight(weight: Tensor) -> Tensor:
     """Join a weight in float32."""
     from deepspeed.utils import safe_get_full_fp32_param
 
+    if not weight.requires_grad:  # the optimizer has no copy of what stays as it is
+        from deepspeed import zero
+
+        with zero.GatheredParameters([weight]):
+            return weight.detach().float().clone()
     return safe_get_full_fp32_param(weight)
 
 

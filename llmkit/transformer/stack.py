@@ -23,6 +23,8 @@ class Memory(NamedTuple):
 class Stack(nn.Module):
     """Embed tokens, tell their positions, and run them through the blocks."""
 
+    _no_split_modules = ("Block",)  # what FSDP2 gathers at a time, by Accelerate's name
+
     def __init__(self, config: ModelConfig, causal: bool, cross: bool = False):
         super().__init__()
         self.config, self.cross = config, cross
