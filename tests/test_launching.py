@@ -390,6 +390,9 @@ def test_ctrl_c_keeps_a_checkpoint_and_ends_every_process(processes, how, here):
     assert not [child for child in family if child.is_running()]
     (kept,) = find_checkpoints(here / "out")
     assert f"llmkit pretrain: stopped; {kept.name} is kept" in err
+    log = (here / "out" / "metrics.jsonl").read_text().splitlines()
+    numbers = [json.loads(line)["number"] for line in log]
+    assert numbers == [*range(1, int(kept.name[-8:]) + 1)]  # the last is told of, too
     assert err.count("llmkit pretrain: stopped") == 1
 
 

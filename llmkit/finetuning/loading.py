@@ -140,10 +140,8 @@ def _config(folder: Path):
 
 def _model(folder: Path, config, keep_head: bool) -> nn.Module:
     from transformers import AutoModelForSequenceClassification
-    from transformers.integrations import deepspeed
 
-    if deepspeed.is_deepspeed_zero3_enabled():  # it would cut what is loaded
-        deepspeed.unset_hf_deepspeed_config()
+    _load_whole()
     try:
         with quiet():
             model, found = AutoModelForSequenceClassification.from_pretrained(
@@ -180,6 +178,14 @@ def _model(folder: Path, config, keep_head: bool) -> nn.Module:
         # torch's fused attention takes ten times as long backwards in bfloat16 there.
         model.set_attn_implementation("eager")
     return model
+
+
+def _load_whole() -> None:
+    """Have `transformers` cut nothing: what DeepSpeed cuts, it cuts when training."""
+    from transformers.integrations import deepspeed
+
+    if deepspeed.is_deepspeed_zero3_enabled():
+        deepspeed.unset_hf_deepspeed_config()
 
 
 def _in_head(name: str) -> bool:

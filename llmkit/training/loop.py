@@ -142,6 +142,7 @@ def fit(
                     saved, saved_at = number, time.monotonic()
             yield Step(number, loss, share, tokens, seconds, done, val_loss, note)
             note = ""
+            interrupts.heed()
         if saved != number:
             save()
     except (KeyboardInterrupt, GeneratorExit):  # Ctrl-C, or the caller's `break`

@@ -153,7 +153,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make one step; raise KeyboardInterrupt after it if all are to stop."""
+        """Make one step, through which Ctrl-C only makes a note."""
         if not self.several:
             self.caught = False
             self._listen()
@@ -162,6 +162,9 @@ class Interrupts:
         finally:
             if not self.several:
                 self.close()
+
+    def heed(self) -> None:
+        """Raise KeyboardInterrupt if it came in the step before, to any of several."""
         if self.agreed if self.several else self.caught:
             raise KeyboardInterrupt
 
