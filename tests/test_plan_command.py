@@ -27,6 +27,7 @@ from llmkit.planning.choosing import (
     choose,
     kind_of,
 )
+from llmkit.planning.hardware import known_as
 from llmkit.pretraining import PretrainOptions
 
 GPT2 = "--preset gpt2-124m --tokens 10e9 --gpu h100 --gpus 8"
@@ -378,6 +379,25 @@ def test_a_plan_that_makes_no_sense_is_refused_in_words(
 ):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert words in refused(f"plan {flags}")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "called", "words"),
+    [
+        ("a100", "NVIDIA A10", "has NVIDIA A10, and --gpu is a100: use --gpu a10, or"),
+        ("a10", "NVIDIA A10G", "has NVIDIA A10G, and --gpu is a10: nothing is known"),
+        ("cpu", "NVIDIA A10", "has NVIDIA A10, and --gpu is cpu: use --gpu a10, or le"),
+        ("laptop", "", "which has a CPU, and --gpu is laptop: use --gpu cpu, or leave"),
+    ],
+)
+def test_a_probe_of_another_device_than_this_is_refused(
+    refused, monkeypatch, gpu, called, words
+):
+    name = known_as(called, 23.7e9) if called else "cpu"
+    monkeypatch.setattr(probe, "here", lambda: name)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: called)
+    flags = f"--preset tiny --gpu {gpu} --tokens 1e6 --calibrate"
     assert words in refused(f"plan {flags}")
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from llmkit.planning import (
     estimate_cost,
     expected_loss,
     flops_per_token,
+    here,
     kept_by_block,
     make_plan,
     memory,
@@ -40,6 +42,7 @@ from llmkit.planning import (
     step_seconds,
     weigh,
 )
+from llmkit.planning.hardware import _data, known_as
 from llmkit.planning.memory import largest
 from llmkit.planning.options import best, weigh_all
 from llmkit.planning.scaling import HOFFMANN, law
@@ -392,14 +395,78 @@ def test_an_unknown_device_is_told_its_neighbour_and_all_others():
         device("abacus")
 
 
+A100, H100 = "NVIDIA A100", "NVIDIA H100"
+
+
+@pytest.mark.parametrize(
+    ("called", "gigabytes", "name"),
+    [
+        ("NVIDIA A10", 23.7, "a10"),
+        ("NVIDIA A10G", 23.7, None),
+        (f"{A100}-SXM4-80GB", 85.1, "a100"),
+        (f"{A100}-SXM4-40GB", 42.3, "a100-40gb"),
+        (f"{A100}-SXM-64GB", 68.0, None),
+        (f"{A100} 80GB PCIe", 85.1, None),  # other links than the one in the file
+        (f"{A100}-SXM4-40GB MIG 1g.5gb", 5.1, None),
+        ("GRID A100-40C", 42.3, None),
+        (f"{H100} 80GB HBM3", 85.0, "h100"),
+        (f"{H100} PCIe", 85.0, "h100-pcie"),
+        (f"{H100} NVL", 100.0, None),
+        (f"{H100} 80GB HBM3 MIG 3g.40gb", 42.0, None),
+        ("NVIDIA GH200 480GB", 101.5, None),
+        ("NVIDIA H200", 150.1, "h200"),
+        ("NVIDIA H200 NVL", 150.1, None),
+        ("NVIDIA H20", 100.0, None),
+        ("NVIDIA B200", 191.5, "b200"),
+        ("NVIDIA L4", 23.7, "l4"),
+        ("NVIDIA L40", 47.7, None),
+        ("NVIDIA L40S", 47.7, "l40s"),
+        ("NVIDIA GeForce RTX 3090", 25.4, "rtx3090"),
+        ("NVIDIA GeForce RTX 3090 Ti", 25.4, None),
+        ("NVIDIA GeForce RTX 4090", 25.3, "rtx4090"),
+        ("NVIDIA GeForce RTX 4090 D", 25.3, None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 17.0, None),
+        ("NVIDIA GeForce RTX 5090", 33.7, "rtx5090"),
+        ("NVIDIA RTX A6000", 50.9, "a6000"),
+        ("NVIDIA RTX 6000 Ada Generation", 50.9, None),
+        ("Tesla V100-SXM2-16GB", 16.9, None),
+        ("Tesla T4", 15.6, "t4"),
+        ("AMD Instinct MI300X", 206.1, "mi300x"),
+        ("GeForce GTX 1080 Ti", 11.7, None),
+        ("", 8.0, None),
+    ],
+)
+def test_a_card_is_known_by_all_of_its_name_and_its_memory(
+    called, gigabytes, name, monkeypatch
+):
+    card = SimpleNamespace(total_memory=gigabytes * 1e9)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: called)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
+    assert here() == name
+
+
+def test_every_card_of_the_file_can_be_met():
+    for name in device_names():
+        found = device(name)
+        if not found.is_cpu:
+            words = _data()["devices"][name]["called"]
+            assert known_as(f"NVIDIA {words}", 0.99 * found.memory) == name
+
+
+def test_without_a_gpu_the_cpu_is_here(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert here() == "cpu"
+
+
 def test_this_machine_s_cpu_is_as_large_as_it_is():
     import os
 
     import psutil
 
-    here = device("cpu")
-    assert here.memory == psutil.virtual_memory().total
-    assert here.flops["fp32"] == 1e11 * os.cpu_count()
+    mine = device("cpu")
+    assert mine.memory == psutil.virtual_memory().total
+    assert mine.flops["fp32"] == 1e11 * os.cpu_count()
 
 
 # Time

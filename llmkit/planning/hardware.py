@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -11,6 +12,9 @@ from pathlib import Path
 from llmkit.planning.ranges import Range
 
 A_MACHINE = 8  # devices that are rented in one machine, at most
+# Words in a card's name that do not tell it from others; NVL, Ti, D, Laptop, MIG … do.
+PLAIN = r"nvidia|amd|tesla|quadro|geforce|instinct|sxm\d*|oam|hbm3e?|\d+gb"
+SAME_MEMORY = 0.12  # share by which a card's memory may differ from the file's
 USABLE = 0.9  # share of a device's memory that a plan may fill: predictions err by 10%
 
 
@@ -84,6 +88,46 @@ def device(name: str) -> Device:
         meant = f"; did you mean {aliases.get(near[0], near[0])}?" if near else ";"
         raise ValueError(f"unknown --gpu {name!r}{meant} Known: {', '.join(known)}")
     return _make(key, known[key])
+
+
+def here() -> str | None:
+    """Name the device that trains on this machine.
+
+    Returns: "cpu" where torch sees no GPU, and None where it sees one that is not
+    known.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    memory = torch.cuda.get_device_properties(0).total_memory
+    return known_as(torch.cuda.get_device_name(), memory)
+
+
+def known_as(called: str, memory: float) -> str | None:
+    """Name the device that CUDA calls so, None if it is not known.
+
+    Every word must be accounted for: an A10G is no A10, an H100 NVL no H100. Where
+    cards share a name, as the A100s of 40 and 80 GB do, their memory tells them apart.
+
+    memory: bytes that CUDA reports.
+
+    >>> known_as("NVIDIA A100-SXM4-40GB", 42.3e9), known_as("NVIDIA A10", 23.7e9)
+    ('a100-40gb', 'a10')
+    """
+    words, devices = _words(called), _data()["devices"]
+    told = {name: _words(devices[name].get("called", "")) for name in devices}
+    for name in sorted(told, key=lambda name: -len(told[name])):
+        plain = all(re.fullmatch(PLAIN, word) for word in words - told[name])
+        size = devices[name]["memory"] or 1
+        same = abs(memory / size - 1) <= SAME_MEMORY
+        if told[name] and told[name] <= words and plain and same:
+            return name
+    return None
+
+
+def _words(called: str) -> set[str]:
+    return set(re.findall(r"\w+", called.lower()))
 
 
 def _make(name: str, told: dict) -> Device:
