@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -42,7 +43,13 @@ from llmkit.planning import (
     step_seconds,
     weigh,
 )
-from llmkit.planning.hardware import _data, known_as
+from llmkit.planning.hardware import (
+    _data,
+    known_as,
+    machine,
+    machine_names,
+    usable_cores,
+)
 from llmkit.planning.memory import largest
 from llmkit.planning.options import best, weigh_all
 from llmkit.planning.scaling import HOFFMANN, law
@@ -460,13 +467,30 @@ def test_without_a_gpu_the_cpu_is_here(monkeypatch):
 
 
 def test_this_machine_s_cpu_is_as_large_as_it_is():
-    import os
-
     import psutil
 
     mine = device("cpu")
     assert mine.memory == psutil.virtual_memory().total
-    assert mine.flops["fp32"] == 1e11 * os.cpu_count()
+    assert mine.flops["fp32"] == 1e11 * usable_cores()
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 3, 4}, raising=False)
+    assert usable_cores() == 3
+    assert device("cpu").flops["fp32"] == 3e11
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert usable_cores() == 6
+
+
+def test_what_choose_calls_hardware_is_made_of_known_devices():
+    for name in machine_names():
+        found = machine(name)
+        assert found.room == found.count * found.free * found.device.memory
+        slow, fast = found.speed(10**6), found.speed(10**9)
+        assert 0 < slow <= fast < found.count * max(found.device.flops.values())
+        size = float(re.search(r"(\d+) GB", found.said)[1])
+        assert found.device.memory / 1e9 == pytest.approx(size, rel=0.08)
 
 
 # Time

@@ -51,6 +51,27 @@ class Device:
         return "bf16" if faster else "fp32"
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Some devices together, as `llmkit choose` speaks of hardware."""
+
+    device: Device
+    count: int
+    free: float  # share of the memory that training may take
+    said: str  # how large it is, in words
+
+    @property
+    def room(self) -> float:
+        """Return the bytes that are free on all devices together."""
+        return self.count * self.free * self.device.memory
+
+    def speed(self, parameters: int) -> float:
+        """Return the FLOPs a second that training a model likely reaches."""
+        precision = self.device.best_precision
+        reached = utilization(self.device, precision, parameters).likely
+        return self.count * self.device.flops[precision] * reached
+
+
 @cache
 def _data() -> dict:
     path = Path(__file__).with_name("hardware.json")
@@ -88,6 +109,22 @@ def device(name: str) -> Device:
         meant = f"; did you mean {aliases.get(near[0], near[0])}?" if near else ";"
         raise ValueError(f"unknown --gpu {name!r}{meant} Known: {', '.join(known)}")
     return _make(key, known[key])
+
+
+def machine_names() -> list[str]:
+    """List the kinds of hardware that `llmkit choose` knows."""
+    return list(_data()["machines"])
+
+
+def machine(name: str) -> Machine:
+    """Return what a kind of hardware stands for.
+
+    >>> found = machine("8xgpu")
+    >>> found.device.name, found.count, found.said
+    ('h100', 8, '8 × 80 GB')
+    """
+    told = _data()["machines"][name]
+    return Machine(**{**told, "device": device(told["device"])})
 
 
 def here() -> str | None:
@@ -131,9 +168,9 @@ def _words(called: str) -> set[str]:
 
 
 def _make(name: str, told: dict) -> Device:
-    cores = 1
+    cores = 1  # a GPU's figures are of all of it
     if told.get("per_core"):
-        cores = told["cores"] or os.cpu_count() or 1
+        cores = told["cores"] or usable_cores()
     link, price = told["link"], told["price"]
     if price:  # likely: between a cheap place and a dear one, in proportion
         low, high = price
@@ -151,6 +188,13 @@ def _make(name: str, told: dict) -> Device:
         priced=told["priced"] or "",
         source=told["source"],
     )
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _memory_here() -> float:
