@@ -710,6 +710,49 @@ def test_hugging_face_s_gpt2_is_as_large_as_ours(tmp_path, gpt2):
     assert theirs.kept[FP32] >= gpt2.kept[FP32]
 
 
+FEW = {"BERT": ("bert", "BertForMaskedLM"), "GPT-2": ("gpt2", "GPT2LMHeadModel")}
+FEW |= {"DistilBERT": ("distilbert", "DistilBertModel")}
+FEW |= {"RoBERTa": ("roberta", "RobertaForMaskedLM")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FEW)
+def test_models_with_few_positions_keep_as_much_a_token_as_those_with_many(
+    kind, tmp_path
+):
+    small = dict(num_hidden_layers=2, hidden_size=32, num_attention_heads=2)
+    small |= dict(vocab_size=50)
+    if kind == "GPT-2":
+        small |= dict(bos_token_id=None, eos_token_id=None)
+    sizes = [
+        size_of_hf(
+            save_config(
+                tmp_path / str(n), *FEW[kind], max_position_embeddings=n, **small
+            )
+        )
+        for n in (3, 24, 64, 127, 512)
+    ]
+    padding = 2 if kind == "RoBERTa" else 0
+    contexts = [size.context + padding for size in sizes]
+    assert contexts == [3, 24, 64, 127, 512]
+    assert all(size.kept == sizes[-1].kept for size in sizes)
+    assert sizes[0].flops < sizes[-1].flops
+
+
+def test_a_model_that_reads_no_token_is_refused(tmp_path):
+    small = dict(num_hidden_layers=1, hidden_size=32, num_attention_heads=2)
+    for positions, words in ((1, "can't build what its config"), (2, "no position")):
+        told = save_config(
+            tmp_path,
+            "roberta",
+            "RobertaModel",
+            max_position_embeddings=positions,
+            **small,
+        )
+        with pytest.raises(ValueError, match=words):
+            size_of_hf(told)
+
+
 @pytest.mark.slow
 def test_a_llama_is_counted_and_planned(tmp_path):
     small = dict(hidden_size=64, num_hidden_layers=3, num_attention_heads=4)
