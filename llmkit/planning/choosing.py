@@ -4,11 +4,11 @@ A rule of thumb that shows its figures: how many examples there are, what each w
 of them, and what the hardware holds.
 """
 
-import re
 from dataclasses import dataclass
 
 from llmkit.planning.hardware import machine, machine_names
 from llmkit.planning.ranges import say_bytes, say_count, say_seconds
+from llmkit.planning.tasks import kind_of
 
 SCRATCH, ALL, PART, PROMPT = (
     "train from scratch",
@@ -16,14 +16,7 @@ SCRATCH, ALL, PART, PROMPT = (
     "fine-tune a part of a pretrained model",
     "prompt a model with a few examples in the text",
 )
-# What kind of task a description tells of, by its words.
-KINDS = {
-    "classify": "classif sort label sentiment categor spam topic intent detect review "
-    "moderat star toxic urgent positive negative",
-    "write": "write generat continu story stories chat summar translat answer rewrit "
-    "complet poem code dialog",
-    "language": "language model pretrain domain corpus embed perplexity",
-}
+# The kinds of tasks, as `kind_of` tells them.
 ABOUT = {
     "classify": "sorting texts into classes",
     "write": "writing texts",
@@ -97,22 +90,6 @@ def choose(options: ChooseOptions) -> Choice:
     lessons, command = _read(technique, kind, options)
     instead = _instead(technique, kind, options)
     return Choice(technique, kind, reasons, lessons, command, instead)
-
-
-def kind_of(task: str) -> str:
-    """Tell the kind of a task by its words, the first that is known.
-
-    >>> kind_of("Is this review positive?")
-    'classify'
-    """
-    for word in re.findall(r"\w+", task.lower()):
-        for kind, stems in KINDS.items():
-            if any(word.startswith(stem) for stem in stems.split()):
-                return kind
-    raise ValueError(
-        f"--task {task!r} does not tell what is wanted: say classify (sort texts into "
-        "classes), write (continue or answer texts), or language model"
-    )
 
 
 def _decide(kind: str, options: ChooseOptions) -> str:
