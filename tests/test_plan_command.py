@@ -94,7 +94,8 @@ def test_the_table_says_it_in_words(say):
     parts = ["Take ddp, in bf16 (each", "  time    43 min (", "Because\n  - ddp: the "]
     parts += [
         "→ ddp  ",
-        "  zero3 + checkpoints  ",
+        "  zero3  ",
+        "What fills it in bf16\n",
         "Mind\n  - ",
         "Run\n  llmkit launch",
     ]
@@ -117,13 +118,69 @@ def test_prose_is_as_wide_as_the_terminal(say, monkeypatch):
     assert max(map(len, prose.splitlines())) <= 60
 
 
+def tables(out: str) -> list[list[str]]:
+    """Return the lines of the two tables, cut at what is said below each."""
+    first = out.partition("\nEvery way: ")[2].partition("\nEach way at ")[0]
+    second = out.partition("\nWhat fills it in ")[2].partition("\nMemory is ")[0]
+    return [part.splitlines()[1:] for part in (first, second)]
+
+
 def test_a_table_has_one_unit_and_no_cost_where_nothing_is_paid(say):
     _, out, _ = say("plan --preset tiny --tokens 1e6")
-    head, single = out.partition("Every way in fp32\n")[2].splitlines()[:2]
-    names = "parameters gradients optimizer activations buffers peak rows time"
-    assert head.split() == ["MB", *names.split()]
-    parts = [float(x) for x in single.split()[2:8]]
-    assert max(parts[:5]) < parts[5] < sum(parts[:5])
+    ways, parts = tables(out)
+    assert ways[0].split() == ["MB", "→", "fp32", "bf16", "rows", "time"]
+    names = "parameters gradients optimizer activations buffers peak"
+    assert parts[0].split() == ["MB", *names.split()]
+    held = [float(x) for x in parts[1].split()[2:]]
+    assert max(held[:5]) < held[5] < sum(held[:5])
+    assert float(ways[1].split()[2]) == held[5]
+    assert "One device has nothing to share: ddp and the" in " ".join(out.split())
+
+
+def test_every_way_is_shown_in_every_precision(say):
+    told = "--preset gpt2-1.5b --gpu rtx4090 --gpus 2 --tokens 1e9"
+    ways, parts = tables(say(f"plan {told}")[1])
+    found = json.loads(say(f"plan {told} --json")[1])["strategies"]
+    assert ways[0].split() == [
+        "GB",
+        "fp32",
+        "→",
+        "bf16",
+        "fp16",
+        "rows",
+        "time",
+        "cost",
+    ]
+    assert len(ways) == len(parts) == 1 + 2 * len(STRATEGIES)
+    for i, line in enumerate(ways[1:]):
+        strategy, checkpointing = [*STRATEGIES][i // 2], bool(i % 2)
+        for x, precision in enumerate(("fp32", "bf16", "fp16")):
+            (way,) = (
+                way
+                for way in found
+                if (way["name"], way["checkpointing"]) == (strategy, checkpointing)
+                and way["precision"] == precision
+            )
+            peak = f"{way['memory']['peak'] / 1e9:.2f}"
+            shown = line[2:].replace("+ checkpoints", "+").split()[1 + x]
+            assert shown == (peak if way["fits"] else f"({peak})")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        GPT2,
+        "--preset gpt2-1.5b --gpu rtx4090 --gpus 2 --tokens 1e9",
+        "--layers 80 --width 8192 --gpu h200 --gpus 64 --tokens 1e12",
+        "--preset tiny --gpu h100 --tokens 1e9",
+    ],
+)
+def test_the_tables_are_whole_in_80_columns(say, flags, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = say(f"plan {flags}")
+    for table in tables(out):
+        assert max(map(len, table)) <= 80 and "…" not in "".join(table)
+        assert len({len(line) for line in table}) == 1
 
 
 def test_this_machine_is_planned_for_unless_told(say):
