@@ -405,6 +405,15 @@ def test_the_help_needs_no_torch():
         ("--preset tiny --batch-tokens 0", "--batch-tokens must be above 0: got 0"),
         ("--preset tiny --tokens 0", "--tokens must be above 0: got 0"),
         ("--preset tiny --tokens nan", "--tokens must be above 0: got nan"),
+        ("--preset tiny --tokens 1e400", "--tokens must be at most 1e+18: got inf"),
+        (
+            "--preset gpt2-124m --gpu h100 --tokens 1e10 --budget 0.01",
+            "--budget $0.01 can't be met: about $21 ($7.33 to $56) at list prices",
+        ),
+        (
+            "--preset gpt2-124m --gpu h100 --tokens 1e10 --deadline 1s",
+            "--deadline 1 s can't be met: about 5.7 h",
+        ),
         ("--preset tiny --gpus 0 --gpu h100", "--gpus must be above 0: got 0"),
         ("--preset tiny --gpus 2", "--gpus 2 is for GPUs: the processes of one CPU"),
         ("--preset tiny --gpu h101", "unknown --gpu 'h101'; did you mean h100? Known:"),

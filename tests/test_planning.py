@@ -673,7 +673,12 @@ def test_a_batch_is_what_its_parts_make_and_tokens_are_reached(tokens, gpus, bat
     ("told", "words"),
     [
         (dict(tokens=0), "--tokens must be above 0: got 0"),
-        (dict(tokens=math.inf), "--tokens must be above 0: got inf"),
+        (dict(tokens=math.nan), "--tokens must be above 0: got nan"),
+        (dict(tokens=math.inf), r"--tokens must be at most 1e\+18: got inf"),
+        (dict(tokens=0.5), "--tokens must be 1 or more: got 0.5"),
+        (dict(gpus=10**6), r"--gpus must be at most 100000: got 1e\+06"),
+        (dict(budget=math.inf), r"--budget must be at most 1e\+12: got inf"),
+        (dict(deadline=math.inf), r"be at most 1e\+10 seconds: got inf"),
         (dict(gpus=-2), "--gpus must be above 0: got -2"),
         (dict(budget=-1), "--budget must be above 0: got -1"),
         (dict(batch_tokens=-1), "--batch-tokens must be above 0: got -1"),
@@ -790,6 +795,68 @@ def test_a_folder_without_a_config_and_one_with_code_of_its_own(tmp_path):
         ValueError, match="code that a repository brings along is never"
     ):
         size_of_hf(str(tmp_path))
+
+
+SMALL = dict(model_type="bert", hidden_size=32, num_hidden_layers=1, vocab_size=50)
+SMALL |= dict(num_attention_heads=2, intermediate_size=64)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({}, "can't read its config.json .*model_type"),
+        (dict(model_type="mine"), "can't read its config.json .*type `mine`"),
+        ("{", "can't read its config.json .*not a valid JSON"),
+        (SMALL | dict(hidden_size="wide"), "can't read .*expected int, got str"),
+        (SMALL | dict(architectures=["MineForCausalLM"]), "no class 'MineForCausalLM'"),
+        (SMALL | dict(num_attention_heads=3), "can't build what .*not a multiple of"),
+        (SMALL | dict(vocab_size=-5), "can't build what .*negative dimension"),
+        (SMALL | dict(num_hidden_layers=0), "is a BertModel, .*one stack of blocks"),
+        (dict(model_type="vit"), "is a ViTModel, and this plan counts models of texts"),
+        (dict(model_type="clip"), "is a CLIPModel, and this plan counts models of te"),
+        (dict(model_type="llava"), "is a LlavaModel, .*choose another, or give the"),
+    ],
+)
+def test_a_config_that_can_t_be_planned_for_is_one_line_that_says_what_to_do(
+    told, words, tmp_path
+):
+    text = told if isinstance(told, str) else json.dumps(told)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=words) as error:
+        size_of_hf(str(tmp_path))
+    said = str(error.value)
+    assert said.startswith("--hf ") and "\n" not in said
+    assert "--layers and --width" in said
+
+
+def test_a_file_is_no_folder_of_a_model(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="is a file: give the folder that holds conf"):
+        size_of_hf(str(tmp_path / "config.json"))
+
+
+@pytest.mark.slow
+def test_a_model_that_can_t_be_followed_is_told_without_a_page_of_torch_s(
+    tmp_path, caplog
+):
+    told = dict(model_type="longformer", attention_window=8, num_hidden_layers=1)
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="is a LongformerModel, which can't be follow"):
+        size_of_hf(str(tmp_path))
+    assert not caplog.records
+
+
+def test_blocks_are_counted_once_and_not_built_over_and_over():
+    shape = dict(context=64, d_model=64, n_heads=4)
+    one, two, many = (
+        size_of(ModelConfig(100, n_layers=n, **shape)) for n in (1, 2, 100_000)
+    )
+    assert many.parameters == one.parameters + 99_999 * one.block
+    assert two.matrices - one.matrices == (many.matrices - two.matrices) / 99_998
+    real = sum(
+        p.numel() for p in Decoder(ModelConfig(100, n_layers=2, **shape)).parameters()
+    )
+    assert two.parameters == real
 
 
 def test_a_context_longer_than_a_model_reads_is_refused():

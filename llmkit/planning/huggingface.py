@@ -61,8 +61,7 @@ def size_of_hf(source: str, context: int | None = None) -> ModelSize:
 def _measure(name: str, config, model: "nn.Module", context: int) -> ModelSize:
     from torch import nn
 
-    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m)]
-    blocks = max(stacks, key=lambda m: sum(p.numel() for p in m.parameters()))
+    blocks = _blocks(name, config, model)
     counted, head = count(model, blocks[0]), model.get_output_embeddings()
     table = model.get_input_embeddings().weight
     tied = head is not None and head.weight is table
@@ -99,6 +98,28 @@ def _measure(name: str, config, model: "nn.Module", context: int) -> ModelSize:
     )
 
 
+def _blocks(name: str, config, model: "nn.Module") -> "nn.ModuleList":
+    """Return the blocks of a model that reads texts.
+
+    Raises: ValueError if it is none, or has no blocks.
+    """
+    from torch import nn
+
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:  # of images, or of several things at once
+        table = None
+    numbers = (getattr(config, x, None) for x in ("hidden_size", "vocab_size"))
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m)]
+    if not (isinstance(table, nn.Embedding) and all(numbers) and stacks):
+        raise ValueError(
+            f"--hf {name!r} is a {type(model).__name__}, and this plan counts models "
+            "of texts alone, which have one table of tokens and one stack of blocks; "
+            "choose another, or give the shape by --layers and --width"
+        )
+    return max(stacks, key=lambda m: sum(p.numel() for p in m.parameters()))
+
+
 def _on_meta(source: str, config) -> "nn.Module":
     import torch
 
@@ -117,6 +138,8 @@ def _build(config) -> "nn.Module":
     import transformers
 
     named = (config.architectures or [""])[0]
+    if named and not hasattr(transformers, named):
+        raise ValueError(f"it has no class {named!r}")
     auto = transformers.AutoModel
     if named.endswith(CAUSAL):
         auto = transformers.AutoModelForCausalLM
@@ -194,7 +217,9 @@ def _most(config, model: "nn.Module") -> int | None:
 
 def _line(error: Exception) -> str:
     """Return the first line of an error's words, or its name where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    first, *more = (str(error).strip() or type(error).__name__).splitlines()
+    whole = f"{first} {more[0].strip()}" if more and first.endswith(":") else first
+    return whole.rstrip(".")
 
 
 def _config(source: str):
@@ -202,6 +227,10 @@ def _config(source: str):
     from transformers import AutoConfig
 
     folder = minilm_folder() if source == "minilm" else Path(source).expanduser()
+    if folder is not None and folder.is_file():
+        raise ValueError(
+            f"--hf {source!r} is a file: give the folder that holds config.json"
+        )
     if folder is None or not folder.is_dir():
         folder = _download(source)
     if not (folder / "config.json").is_file():
@@ -217,7 +246,8 @@ def _config(source: str):
         raise ValueError(
             f"--hf {source!r}: transformers can't read its config.json "
             f"({_line(error)}); code that a repository brings "
-            "along is never run"
+            "along is never run: choose another, or give the shape by --layers and "
+            "--width"
         ) from error
 
 
