@@ -19,14 +19,7 @@ import sys
 
 import torch
 
-from llmkit.planning import (
-    Device,
-    calibrate,
-    device,
-    device_names,
-    memory,
-    size_of,
-)
+from llmkit.planning import Device, calibrate, device, here, memory, size_of
 from llmkit.planning.probe import run_probe
 from llmkit.transformer import ModelConfig
 
@@ -66,25 +59,25 @@ SHAPES = {
 
 def this_device() -> Device:
     """Return what is known of the device that will train here."""
-    if not torch.cuda.is_available():
-        return device("cpu")
-    mine = torch.cuda.get_device_name()
-    known = [name for name in device_names() if not device(name).is_cpu]
-    return device(next(x for x in known if device(x).full.split()[1] in mine))
+    if name := here():
+        return device(name)
+    sys.exit(f"nothing is known of {torch.cuda.get_device_name()}: see hardware.json")
 
 
 def examine(name: str, precision: str, timed: bool) -> dict:
     """Predict, measure, and return both."""
     shape, (rows, pieces, masked) = SHAPES[name]
-    config, here = ModelConfig(**shape), this_device()
+    config = ModelConfig(**shape)
     size = size_of(config, name, masked, asked=0.15 if masked else 1.0)
-    place = "gpu" if torch.cuda.is_available() else "cpu"
+    place = "cpu" if here() == "cpu" else "gpu"
     per_piece = rows // pieces
     how = dict(precision=precision, accumulation=pieces, place=place)
     told = memory(size, "single", per_piece, **how)
     peak = told.peak - told.buffers_in["libraries"]  # torch does not count those
     row = {"shape": name, "parameters_predicted": size.parameters}
-    measured = calibrate(config, size, here, precision, per_piece) if timed else None
+    measured = None
+    if timed:
+        measured = calibrate(config, size, this_device(), precision, per_piece)
     steps = 16 if timed else 4
     found = run_probe(config, [[rows, steps]], precision, masked, size.asked, pieces)
     (phase,) = found["phases"]

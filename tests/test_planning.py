@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,6 +31,7 @@ from llmkit.planning import (
     estimate_cost,
     expected_loss,
     flops_per_token,
+    here,
     kept_by_block,
     make_plan,
     memory,
@@ -39,6 +42,13 @@ from llmkit.planning import (
     size_of_hf,
     step_seconds,
     weigh,
+)
+from llmkit.planning.hardware import (
+    _data,
+    known_as,
+    machine,
+    machine_names,
+    usable_cores,
 )
 from llmkit.planning.memory import largest
 from llmkit.planning.options import best, weigh_all
@@ -392,14 +402,95 @@ def test_an_unknown_device_is_told_its_neighbour_and_all_others():
         device("abacus")
 
 
-def test_this_machine_s_cpu_is_as_large_as_it_is():
-    import os
+A100, H100 = "NVIDIA A100", "NVIDIA H100"
 
+
+@pytest.mark.parametrize(
+    ("called", "gigabytes", "name"),
+    [
+        ("NVIDIA A10", 23.7, "a10"),
+        ("NVIDIA A10G", 23.7, None),
+        (f"{A100}-SXM4-80GB", 85.1, "a100"),
+        (f"{A100}-SXM4-40GB", 42.3, "a100-40gb"),
+        (f"{A100}-SXM-64GB", 68.0, None),
+        (f"{A100} 80GB PCIe", 85.1, None),  # other links than the one in the file
+        (f"{A100}-SXM4-40GB MIG 1g.5gb", 5.1, None),
+        ("GRID A100-40C", 42.3, None),
+        (f"{H100} 80GB HBM3", 85.0, "h100"),
+        (f"{H100} PCIe", 85.0, "h100-pcie"),
+        (f"{H100} NVL", 100.0, None),
+        (f"{H100} 80GB HBM3 MIG 3g.40gb", 42.0, None),
+        ("NVIDIA GH200 480GB", 101.5, None),
+        ("NVIDIA H200", 150.1, "h200"),
+        ("NVIDIA H200 NVL", 150.1, None),
+        ("NVIDIA H20", 100.0, None),
+        ("NVIDIA B200", 191.5, "b200"),
+        ("NVIDIA L4", 23.7, "l4"),
+        ("NVIDIA L40", 47.7, None),
+        ("NVIDIA L40S", 47.7, "l40s"),
+        ("NVIDIA GeForce RTX 3090", 25.4, "rtx3090"),
+        ("NVIDIA GeForce RTX 3090 Ti", 25.4, None),
+        ("NVIDIA GeForce RTX 4090", 25.3, "rtx4090"),
+        ("NVIDIA GeForce RTX 4090 D", 25.3, None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 17.0, None),
+        ("NVIDIA GeForce RTX 5090", 33.7, "rtx5090"),
+        ("NVIDIA RTX A6000", 50.9, "a6000"),
+        ("NVIDIA RTX 6000 Ada Generation", 50.9, None),
+        ("Tesla V100-SXM2-16GB", 16.9, None),
+        ("Tesla T4", 15.6, "t4"),
+        ("AMD Instinct MI300X", 206.1, "mi300x"),
+        ("GeForce GTX 1080 Ti", 11.7, None),
+        ("", 8.0, None),
+    ],
+)
+def test_a_card_is_known_by_all_of_its_name_and_its_memory(
+    called, gigabytes, name, monkeypatch
+):
+    card = SimpleNamespace(total_memory=gigabytes * 1e9)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: called)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
+    assert here() == name
+
+
+def test_every_card_of_the_file_can_be_met():
+    for name in device_names():
+        found = device(name)
+        if not found.is_cpu:
+            words = _data()["devices"][name]["called"]
+            assert known_as(f"NVIDIA {words}", 0.99 * found.memory) == name
+
+
+def test_without_a_gpu_the_cpu_is_here(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert here() == "cpu"
+
+
+def test_this_machine_s_cpu_is_as_large_as_it_is():
     import psutil
 
-    here = device("cpu")
-    assert here.memory == psutil.virtual_memory().total
-    assert here.flops["fp32"] == 1e11 * os.cpu_count()
+    mine = device("cpu")
+    assert mine.memory == psutil.virtual_memory().total
+    assert mine.flops["fp32"] == 1e11 * usable_cores()
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 3, 4}, raising=False)
+    assert usable_cores() == 3
+    assert device("cpu").flops["fp32"] == 3e11
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert usable_cores() == 6
+
+
+def test_what_choose_calls_hardware_is_made_of_known_devices():
+    for name in machine_names():
+        found = machine(name)
+        assert found.room == found.count * found.free * found.device.memory
+        slow, fast = found.speed(10**6), found.speed(10**9)
+        assert 0 < slow <= fast < found.count * max(found.device.flops.values())
+        size = float(re.search(r"(\d+) GB", found.said)[1])
+        assert found.device.memory / 1e9 == pytest.approx(size, rel=0.08)
 
 
 # Time
@@ -582,7 +673,12 @@ def test_a_batch_is_what_its_parts_make_and_tokens_are_reached(tokens, gpus, bat
     ("told", "words"),
     [
         (dict(tokens=0), "--tokens must be above 0: got 0"),
-        (dict(tokens=math.inf), "--tokens must be above 0: got inf"),
+        (dict(tokens=math.nan), "--tokens must be above 0: got nan"),
+        (dict(tokens=math.inf), r"--tokens must be at most 1e\+18: got inf"),
+        (dict(tokens=0.5), "--tokens must be 1 or more: got 0.5"),
+        (dict(gpus=10**6), r"--gpus must be at most 100000: got 1e\+06"),
+        (dict(budget=math.inf), r"--budget must be at most 1e\+12: got inf"),
+        (dict(deadline=math.inf), r"be at most 1e\+10 seconds: got inf"),
         (dict(gpus=-2), "--gpus must be above 0: got -2"),
         (dict(budget=-1), "--budget must be above 0: got -1"),
         (dict(batch_tokens=-1), "--batch-tokens must be above 0: got -1"),
@@ -617,6 +713,49 @@ def test_hugging_face_s_gpt2_is_as_large_as_ours(tmp_path, gpt2):
     assert theirs.block == gpt2.block and theirs.generates
     assert theirs.flops == pytest.approx(gpt2.flops, rel=0.01)
     assert theirs.kept[FP32] >= gpt2.kept[FP32]
+
+
+FEW = {"BERT": ("bert", "BertForMaskedLM"), "GPT-2": ("gpt2", "GPT2LMHeadModel")}
+FEW |= {"DistilBERT": ("distilbert", "DistilBertModel")}
+FEW |= {"RoBERTa": ("roberta", "RobertaForMaskedLM")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FEW)
+def test_models_with_few_positions_keep_as_much_a_token_as_those_with_many(
+    kind, tmp_path
+):
+    small = dict(num_hidden_layers=2, hidden_size=32, num_attention_heads=2)
+    small |= dict(vocab_size=50)
+    if kind == "GPT-2":
+        small |= dict(bos_token_id=None, eos_token_id=None)
+    sizes = [
+        size_of_hf(
+            save_config(
+                tmp_path / str(n), *FEW[kind], max_position_embeddings=n, **small
+            )
+        )
+        for n in (3, 24, 64, 127, 512)
+    ]
+    padding = 2 if kind == "RoBERTa" else 0
+    contexts = [size.context + padding for size in sizes]
+    assert contexts == [3, 24, 64, 127, 512]
+    assert all(size.kept == sizes[-1].kept for size in sizes)
+    assert sizes[0].flops < sizes[-1].flops
+
+
+def test_a_model_that_reads_no_token_is_refused(tmp_path):
+    small = dict(num_hidden_layers=1, hidden_size=32, num_attention_heads=2)
+    for positions, words in ((1, "can't build what its config"), (2, "no position")):
+        told = save_config(
+            tmp_path,
+            "roberta",
+            "RobertaModel",
+            max_position_embeddings=positions,
+            **small,
+        )
+        with pytest.raises(ValueError, match=words):
+            size_of_hf(told)
 
 
 @pytest.mark.slow
@@ -656,6 +795,68 @@ def test_a_folder_without_a_config_and_one_with_code_of_its_own(tmp_path):
         ValueError, match="code that a repository brings along is never"
     ):
         size_of_hf(str(tmp_path))
+
+
+SMALL = dict(model_type="bert", hidden_size=32, num_hidden_layers=1, vocab_size=50)
+SMALL |= dict(num_attention_heads=2, intermediate_size=64)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({}, "can't read its config.json .*model_type"),
+        (dict(model_type="mine"), "can't read its config.json .*type `mine`"),
+        ("{", "can't read its config.json .*not a valid JSON"),
+        (SMALL | dict(hidden_size="wide"), "can't read .*expected int, got str"),
+        (SMALL | dict(architectures=["MineForCausalLM"]), "no class 'MineForCausalLM'"),
+        (SMALL | dict(num_attention_heads=3), "can't build what .*not a multiple of"),
+        (SMALL | dict(vocab_size=-5), "can't build what .*negative dimension"),
+        (SMALL | dict(num_hidden_layers=0), "is a BertModel, .*one stack of blocks"),
+        (dict(model_type="vit"), "is a ViTModel, and this plan counts models of texts"),
+        (dict(model_type="clip"), "is a CLIPModel, and this plan counts models of te"),
+        (dict(model_type="llava"), "is a LlavaModel, .*choose another, or give the"),
+    ],
+)
+def test_a_config_that_can_t_be_planned_for_is_one_line_that_says_what_to_do(
+    told, words, tmp_path
+):
+    text = told if isinstance(told, str) else json.dumps(told)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=words) as error:
+        size_of_hf(str(tmp_path))
+    said = str(error.value)
+    assert said.startswith("--hf ") and "\n" not in said
+    assert "--layers and --width" in said
+
+
+def test_a_file_is_no_folder_of_a_model(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="is a file: give the folder that holds conf"):
+        size_of_hf(str(tmp_path / "config.json"))
+
+
+@pytest.mark.slow
+def test_a_model_that_can_t_be_followed_is_told_without_a_page_of_torch_s(
+    tmp_path, caplog
+):
+    told = dict(model_type="longformer", attention_window=8, num_hidden_layers=1)
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="is a LongformerModel, which can't be follow"):
+        size_of_hf(str(tmp_path))
+    assert not caplog.records
+
+
+def test_blocks_are_counted_once_and_not_built_over_and_over():
+    shape = dict(context=64, d_model=64, n_heads=4)
+    one, two, many = (
+        size_of(ModelConfig(100, n_layers=n, **shape)) for n in (1, 2, 100_000)
+    )
+    assert many.parameters == one.parameters + 99_999 * one.block
+    assert two.matrices - one.matrices == (many.matrices - two.matrices) / 99_998
+    real = sum(
+        p.numel() for p in Decoder(ModelConfig(100, n_layers=2, **shape)).parameters()
+    )
+    assert two.parameters == real
 
 
 def test_a_context_longer_than_a_model_reads_is_refused():

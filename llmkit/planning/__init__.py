@@ -6,7 +6,7 @@ memory, and what a device can do is looked up. Only `calibrate` trains, for 20 s
 
 from llmkit.planning.asking import PlanOptions, answer
 from llmkit.planning.cost import Cost, estimate_cost
-from llmkit.planning.hardware import Device, device, device_names
+from llmkit.planning.hardware import Device, device, device_names, here
 from llmkit.planning.huggingface import size_of_hf
 from llmkit.planning.memory import STRATEGIES, Memory, Strategy, memory
 from llmkit.planning.moments import Moment, holdings, moment_names
@@ -48,6 +48,7 @@ __all__ = [
     "estimate_cost",
     "expected_loss",
     "flops_per_token",
+    "here",
     "holdings",
     "kept_by_block",
     "make_plan",

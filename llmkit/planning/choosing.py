@@ -4,10 +4,11 @@ A rule of thumb that shows its figures: how many examples there are, what each w
 of them, and what the hardware holds.
 """
 
-import re
 from dataclasses import dataclass
 
+from llmkit.planning.hardware import machine, machine_names
 from llmkit.planning.ranges import say_bytes, say_count, say_seconds
+from llmkit.planning.tasks import kind_of
 
 SCRATCH, ALL, PART, PROMPT = (
     "train from scratch",
@@ -15,22 +16,12 @@ SCRATCH, ALL, PART, PROMPT = (
     "fine-tune a part of a pretrained model",
     "prompt a model with a few examples in the text",
 )
-# What kind of task a description tells of, by its words.
-KINDS = {
-    "classify": "classif sort label sentiment categor spam topic intent detect review "
-    "moderat star toxic urgent positive negative",
-    "write": "write generat continu story stories chat summar translat answer rewrit "
-    "complet poem code dialog",
-    "language": "language model pretrain domain corpus embed perplexity",
-}
+# The kinds of tasks, as `kind_of` tells them.
 ABOUT = {
     "classify": "sorting texts into classes",
     "write": "writing texts",
     "language": "a model of a kind of text",
 }
-# What stands beside the name: bytes for training on one device or all; FLOPs a second
-# that fine-tuning reaches.
-HARDWARE = {"cpu": (8e9, 5e10), "gpu": (24e9, 4e13), "8xgpu": (8 * 80e9, 2.5e15)}
 QUALITY = {"quick": 0.5, "good": 1.0, "best": 2.0}
 FEW, SOME = 40, 500  # examples from which a part of a model moves safely, and all of it
 STATE = 16  # bytes of a parameter in training: weight, gradient, two averages
@@ -50,13 +41,13 @@ class ChooseOptions:
 
     task: str  # in words: "sort mails into 5 classes"
     examples: int  # labelled ones; for writing, texts of the kind that is wanted
-    hardware: str = "cpu"  # cpu, gpu (24 GB) or 8xgpu (80 GB each)
+    hardware: str = "cpu"  # cpu (a laptop's), gpu (24 GB) or 8xgpu (80 GB each)
     quality: str = "good"  # quick, good or best
     tokens: int = LENGTH  # of an example, about
     json: bool = False  # print one JSON object, for a program to read
 
     def __post_init__(self):
-        for name, known in (("hardware", HARDWARE), ("quality", QUALITY)):
+        for name, known in (("hardware", machine_names()), ("quality", QUALITY)):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"unknown --{name} {getattr(self, name)!r}; choose one of "
@@ -101,22 +92,6 @@ def choose(options: ChooseOptions) -> Choice:
     return Choice(technique, kind, reasons, lessons, command, instead)
 
 
-def kind_of(task: str) -> str:
-    """Tell the kind of a task by its words, the first that is known.
-
-    >>> kind_of("Is this review positive?")
-    'classify'
-    """
-    for word in re.findall(r"\w+", task.lower()):
-        for kind, stems in KINDS.items():
-            if any(word.startswith(stem) for stem in stems.split()):
-                return kind
-    raise ValueError(
-        f"--task {task!r} does not tell what is wanted: say classify (sort texts into "
-        "classes), write (continue or answer texts), or language model"
-    )
-
-
 def _decide(kind: str, options: ChooseOptions) -> str:
     """Follow the rule: enough text for scratch; else by examples and room."""
     if kind in WORTH and _can_feed(options) >= WORTH[kind]:
@@ -133,7 +108,7 @@ def _is_enough(options: ChooseOptions) -> bool:
 
 def _fits(kind: str, options: ChooseOptions) -> bool:
     """Tell whether the state of training fits, with a fifth left for the rest."""
-    return STATE * _base(kind, options) <= 0.8 * HARDWARE[options.hardware][0]
+    return STATE * _base(kind, options) <= 0.8 * machine(options.hardware).room
 
 
 def _base(kind: str, options: ChooseOptions) -> float:
@@ -194,12 +169,12 @@ def _about_scratch(technique: str, kind: str, options: ChooseOptions) -> str:
 
 
 def _where(options: ChooseOptions) -> str:
-    room = say_bytes(HARDWARE[options.hardware][0]).replace(".0 ", " ")
-    return f"{options.hardware} ({room})"
+    return f"{options.hardware} ({machine(options.hardware).said})"
 
 
 def _about_hardware(technique: str, kind: str, options: ChooseOptions) -> str:
-    (room, speed), where = HARDWARE[options.hardware], _where(options)
+    found, where = machine(options.hardware), _where(options)
+    room = found.room
     if technique == PROMPT:
         held = 2 * PROMPTED
         how = "fits" if held <= room else "is too much for"
@@ -217,11 +192,12 @@ def _about_hardware(technique: str, kind: str, options: ChooseOptions) -> str:
     if technique == PART:
         part = f"; a part of them, little more than {say_bytes(4 * base)}"
     fits = "fits" if held <= 0.8 * room else "is too much for"
+    took = passes * work / found.speed(base)
+    time = "under a minute" if took < 60 else f"about {say_seconds(took)}"
     return (
         f"to train all {say_count(base)} parameters takes {say_bytes(held)} ({STATE} "
-        f"bytes each) and activations, which {fits} {where}{part}; about "
-        f"{say_seconds(passes * work / speed)} for {passes} "
-        f"{'pass' if passes == 1 else 'passes'} over the examples"
+        f"bytes each) and activations, which {fits} {where}{part}; {time} of computing "
+        f"for {passes} {'pass' if passes == 1 else 'passes'} over the examples"
     )
 
 

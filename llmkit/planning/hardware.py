@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -11,6 +12,9 @@ from pathlib import Path
 from llmkit.planning.ranges import Range
 
 A_MACHINE = 8  # devices that are rented in one machine, at most
+# Words in a card's name that do not tell it from others; NVL, Ti, D, Laptop, MIG … do.
+PLAIN = r"nvidia|amd|tesla|quadro|geforce|instinct|sxm\d*|oam|hbm3e?|\d+gb"
+SAME_MEMORY = 0.12  # share by which a card's memory may differ from the file's
 USABLE = 0.9  # share of a device's memory that a plan may fill: predictions err by 10%
 
 
@@ -45,6 +49,27 @@ class Device:
         """Return the precision to train in: bf16 where matrices are faster in it."""
         faster = self.flops.get("bf16", 0) > self.flops["fp32"]
         return "bf16" if faster else "fp32"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Some devices together, as `llmkit choose` speaks of hardware."""
+
+    device: Device
+    count: int
+    free: float  # share of the memory that training may take
+    said: str  # how large it is, in words
+
+    @property
+    def room(self) -> float:
+        """Return the bytes that are free on all devices together."""
+        return self.count * self.free * self.device.memory
+
+    def speed(self, parameters: int) -> float:
+        """Return the FLOPs a second that training a model likely reaches."""
+        precision = self.device.best_precision
+        reached = utilization(self.device, precision, parameters).likely
+        return self.count * self.device.flops[precision] * reached
 
 
 @cache
@@ -86,10 +111,66 @@ def device(name: str) -> Device:
     return _make(key, known[key])
 
 
+def machine_names() -> list[str]:
+    """List the kinds of hardware that `llmkit choose` knows."""
+    return list(_data()["machines"])
+
+
+def machine(name: str) -> Machine:
+    """Return what a kind of hardware stands for.
+
+    >>> found = machine("8xgpu")
+    >>> found.device.name, found.count, found.said
+    ('h100', 8, '8 × 80 GB')
+    """
+    told = _data()["machines"][name]
+    return Machine(**{**told, "device": device(told["device"])})
+
+
+def here() -> str | None:
+    """Name the device that trains on this machine.
+
+    Returns: "cpu" where torch sees no GPU, and None where it sees one that is not
+    known.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    memory = torch.cuda.get_device_properties(0).total_memory
+    return known_as(torch.cuda.get_device_name(), memory)
+
+
+def known_as(called: str, memory: float) -> str | None:
+    """Name the device that CUDA calls so, None if it is not known.
+
+    Every word must be accounted for: an A10G is no A10, an H100 NVL no H100. Where
+    cards share a name, as the A100s of 40 and 80 GB do, their memory tells them apart.
+
+    memory: bytes that CUDA reports.
+
+    >>> known_as("NVIDIA A100-SXM4-40GB", 42.3e9), known_as("NVIDIA A10", 23.7e9)
+    ('a100-40gb', 'a10')
+    """
+    words, devices = _words(called), _data()["devices"]
+    told = {name: _words(devices[name].get("called", "")) for name in devices}
+    for name in sorted(told, key=lambda name: -len(told[name])):
+        plain = all(re.fullmatch(PLAIN, word) for word in words - told[name])
+        size = devices[name]["memory"] or 1
+        same = abs(memory / size - 1) <= SAME_MEMORY
+        if told[name] and told[name] <= words and plain and same:
+            return name
+    return None
+
+
+def _words(called: str) -> set[str]:
+    return set(re.findall(r"\w+", called.lower()))
+
+
 def _make(name: str, told: dict) -> Device:
-    cores = 1
+    cores = 1  # a GPU's figures are of all of it
     if told.get("per_core"):
-        cores = told["cores"] or os.cpu_count() or 1
+        cores = told["cores"] or usable_cores()
     link, price = told["link"], told["price"]
     if price:  # likely: between a cheap place and a dear one, in proportion
         low, high = price
@@ -107,6 +188,13 @@ def _make(name: str, told: dict) -> Device:
         priced=told["priced"] or "",
         source=told["source"],
     )
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _memory_here() -> float:

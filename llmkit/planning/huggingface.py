@@ -5,7 +5,10 @@ known from a formula here: forward runs once on torch's fake tensors, which have
 and no numbers, and what it would save is added up.
 """
 
-from contextlib import nullcontext
+import copy
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how classes that predict what comes end
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 LENGTH = 64  # tokens of the shorter of two texts that forward runs on
 
 
@@ -32,13 +36,18 @@ def size_of_hf(source: str, context: int | None = None) -> ModelSize:
     6
     """
     config = _config(source)
-    most = _first(config, "max_position_embeddings", "n_positions", "max_seq_len")
+    model = _on_meta(source, config)
+    most = _most(config, model)
+    if most is not None and most < 1:
+        raise ValueError(
+            f"--hf {str(source)!r}: its config.json leaves no position for a token "
+            "beside those for padding; give it more"
+        )
     if context and most and context > most:
         raise ValueError(
             f"--context {context}: {source!r} reads {most} tokens at most; choose fewer"
         )
     context = context or min(most or 1024, 4096)
-    model = _on_meta(config)
     names = [name for name, _ in model.named_parameters()]
     if config.is_encoder_decoder or any(".experts." in name for name in names):
         what = "an encoder and a decoder" if config.is_encoder_decoder else "experts"
@@ -52,8 +61,7 @@ def size_of_hf(source: str, context: int | None = None) -> ModelSize:
 def _measure(name: str, config, model: "nn.Module", context: int) -> ModelSize:
     from torch import nn
 
-    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m)]
-    blocks = max(stacks, key=lambda m: sum(p.numel() for p in m.parameters()))
+    blocks = _blocks(name, config, model)
     counted, head = count(model, blocks[0]), model.get_output_embeddings()
     table = model.get_input_embeddings().weight
     tied = head is not None and head.weight is table
@@ -90,11 +98,39 @@ def _measure(name: str, config, model: "nn.Module", context: int) -> ModelSize:
     )
 
 
-def _on_meta(config) -> "nn.Module":
+def _blocks(name: str, config, model: "nn.Module") -> "nn.ModuleList":
+    """Return the blocks of a model that reads texts.
+
+    Raises: ValueError if it is none, or has no blocks.
+    """
+    from torch import nn
+
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:  # of images, or of several things at once
+        table = None
+    numbers = (getattr(config, x, None) for x in ("hidden_size", "vocab_size"))
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m)]
+    if not (isinstance(table, nn.Embedding) and all(numbers) and stacks):
+        raise ValueError(
+            f"--hf {name!r} is a {type(model).__name__}, and this plan counts models "
+            "of texts alone, which have one table of tokens and one stack of blocks; "
+            "choose another, or give the shape by --layers and --width"
+        )
+    return max(stacks, key=lambda m: sum(p.numel() for p in m.parameters()))
+
+
+def _on_meta(source: str, config) -> "nn.Module":
     import torch
 
-    with torch.device("meta"):
-        return _build(config)
+    try:
+        with torch.device("meta"):
+            return _build(config)
+    except Exception as error:  # numbers that do not fit each other, of many kinds
+        raise ValueError(
+            f"--hf {str(source)!r}: transformers can't build what its config.json says "
+            f"({_line(error)}); correct it, or give the shape by --layers and --width"
+        ) from error
 
 
 def _build(config) -> "nn.Module":
@@ -102,6 +138,8 @@ def _build(config) -> "nn.Module":
     import transformers
 
     named = (config.architectures or [""])[0]
+    if named and not hasattr(transformers, named):
+        raise ValueError(f"it has no class {named!r}")
     auto = transformers.AutoModel
     if named.endswith(CAUSAL):
         auto = transformers.AutoModelForCausalLM
@@ -113,14 +151,19 @@ def _build(config) -> "nn.Module":
 def _kept(config, number: int) -> float:
     """Return the bytes of a token that forward saves, all blocks together.
 
-    From two lengths, so that what does not grow with the text drops out.
+    From two lengths, so that what does not grow with the text drops out. A model that
+    reads fewer tokens is given room for them: no block keeps more for that.
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    roomy = copy.deepcopy(config)
+    for name in POSITIONS:
+        if 0 < (getattr(roomy, name, None) or 0) < 4 * LENGTH:
+            setattr(roomy, name, 4 * LENGTH)
     mixed = torch.autocast("cpu", torch.bfloat16) if number < FP32 else nullcontext()
-    with FakeTensorMode(), mixed:
-        model = _build(config).eval()
+    with _silent(), FakeTensorMode(), mixed:
+        model = _build(roomy).eval()
         own = {_key(x) for x in (*model.parameters(), *model.buffers())}
         sums = [_saved(model, own, length) for length in (LENGTH, 2 * LENGTH)]
     return (sums[1] - sums[0]) / LENGTH
@@ -147,9 +190,36 @@ def _key(tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _first(config, *names: str) -> int | None:
-    found = (getattr(config, name, None) for name in names)
-    return next((x for x in found if isinstance(x, int) and 0 < x < 10**9), None)
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep torch from logging a page where forward fails: one line is raised."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+def _most(config, model: "nn.Module") -> int | None:
+    """Return the tokens that a model can read, None where that has no end.
+
+    RoBERTa and its kin keep the first of their positions for padding.
+    """
+    found = (getattr(config, name, None) for name in POSITIONS)
+    most = next((x for x in found if isinstance(x, int) and 0 < x < 10**9), None)
+    for name, part in model.named_modules():
+        if most and name.endswith("position_embeddings"):
+            padding = getattr(part, "padding_idx", None)
+            return most if padding is None else most - padding - 1
+    return most
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of an error's words, or its name where it says nothing."""
+    first, *more = (str(error).strip() or type(error).__name__).splitlines()
+    whole = f"{first} {more[0].strip()}" if more and first.endswith(":") else first
+    return whole.rstrip(".")
 
 
 def _config(source: str):
@@ -157,6 +227,10 @@ def _config(source: str):
     from transformers import AutoConfig
 
     folder = minilm_folder() if source == "minilm" else Path(source).expanduser()
+    if folder is not None and folder.is_file():
+        raise ValueError(
+            f"--hf {source!r} is a file: give the folder that holds config.json"
+        )
     if folder is None or not folder.is_dir():
         folder = _download(source)
     if not (folder / "config.json").is_file():
@@ -171,8 +245,9 @@ def _config(source: str):
     except Exception as error:  # of many kinds
         raise ValueError(
             f"--hf {source!r}: transformers can't read its config.json "
-            f"({str(error).strip().splitlines()[0]}); code that a repository brings "
-            "along is never run"
+            f"({_line(error)}); code that a repository brings "
+            "along is never run: choose another, or give the shape by --layers and "
+            "--width"
         ) from error
 
 

@@ -12,6 +12,9 @@ from llmkit.planning.sizes import ModelSize
 from llmkit.planning.timing import Measured, step_seconds
 
 PRECISIONS = ("fp32", "bf16", "fp16")  # fp16 needs a loss scaler beside it
+# What numbers of a question may be, at most: beyond, answers would be no more than
+# digits. Dollars; seconds.
+MOST = {"tokens": 1e18, "gpus": 1e5, "budget": 1e12, "deadline": 1e10}
 LARGEST_BATCH = 2**19  # tokens a step, unless told: GPT-3's for its smallest model
 STEPS = 5_000  # at least so many of them, unless that makes batches too small
 AT_ONCE = 2**15  # tokens that keep a device busy; more gain nothing
@@ -36,10 +39,17 @@ class Question:
     measured: Measured | None = None
 
     def __post_init__(self):
-        for name in ("tokens", "gpus", "budget", "deadline"):
+        for name, most in MOST.items():
             value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
+            if value is not None and not value > 0:
                 raise ValueError(f"--{name} must be above 0: got {value:g}")
+            if value is not None and value > most:
+                unit = " seconds" * (name == "deadline")
+                raise ValueError(
+                    f"--{name} must be at most {most:g}{unit}: got {value:g}"
+                )
+        if self.tokens < 1:
+            raise ValueError(f"--tokens must be 1 or more: got {self.tokens:g}")
         if self.batch_tokens < 0:
             raise ValueError(f"--batch-tokens must be above 0: got {self.batch_tokens}")
         if self.gpus > 1 and self.device.is_cpu:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmkit.planning.hardware import Device
+from llmkit.planning.hardware import Device, here
 from llmkit.planning.memory import memory
 from llmkit.planning.ranges import say_bytes, say_seconds
 from llmkit.planning.sizes import ModelSize
@@ -109,14 +109,17 @@ def _measured(found: dict, context: int, rows: int, told: list[float]) -> Measur
 def _check_here(device: Device) -> None:
     import torch
 
-    here = torch.cuda.get_device_name() if torch.cuda.is_available() else "a CPU"
-    same = here == "a CPU" if device.is_cpu else device.full.split()[1] in here
-    if not same:
-        told = "cpu" if here == "a CPU" else "the name of that"
-        raise ValueError(
-            f"--calibrate measures this machine, which has {here}, and --gpu is "
-            f"{device.name}: use --gpu {told}, or leave --calibrate out"
-        )
+    name = here()
+    if device.name == name:
+        return
+    has, do = "a CPU", "use --gpu cpu"
+    if name != "cpu":
+        has = torch.cuda.get_device_name()
+        do = f"use --gpu {name}" if name else "nothing is known of that one"
+    raise ValueError(
+        f"--calibrate measures this machine, which has {has}, and --gpu is "
+        f"{device.name}: {do}, or leave --calibrate out"
+    )
 
 
 def _check_probe(size, device: Device, precision: str, rows: int, peak: float) -> None:

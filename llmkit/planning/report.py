@@ -16,14 +16,19 @@ from llmkit.planning.ranges import (
 )
 
 WIDEST = 100  # letters of a line of prose
-NAMES = ("parameters", "gradients", "optimizer", "activations", "buffers", "peak")
-NAMES += ("rows", "time", "cost")
+NARROW = 80  # letters that a table may need
+PARTS = ("parameters", "gradients", "optimizer", "activations", "buffers", "peak")
 NOTE = (
+    "Each way at the rows of the batch that it takes at once; (in brackets): more than "
+    "a plan may fill, even with one row. Rows: texts that a device takes at once, of "
+    "the most that fit; no: not even one does. Checkpoints: of activations, which are "
+    "computed again rather than kept."
+)
+ALONE = "One device has nothing to share: ddp and the others would hold as much."
+FILLED = (
     "Memory is that of one device, each part at its own fullest; peak: all together. "
     "Buffers: logits, copies in half precision, what devices send each other, what the "
-    "allocator holds back. Checkpoints: of activations, which are computed again "
-    "rather than kept. Rows: texts that a device takes at once, of the most that fit; "
-    "no: not even one does."
+    "allocator holds back."
 )
 WHOLE = "fsdp2 adds up whole gradients, and cuts them after the last piece of a batch."
 
@@ -43,11 +48,7 @@ def show(plan: Plan) -> None:
     print("\nBecause")
     for reason in plan.why:
         say(reason, "  - ")
-    shown = [x for x in plan.options if x.precision == question.chosen_precision]
-    print(f"\nEvery way in {question.chosen_precision}")
-    _table(plan, shown)
-    pieces = any(x.accumulation > 1 for x in shown if x.strategy == "fsdp2")
-    say(f"{NOTE} {WHOLE}" if pieces else NOTE)
+    _tables(plan)
     if plan.warnings:
         print("\nMind")
     for warning in plan.warnings:
@@ -101,28 +102,56 @@ def say(words: str, begin: str = "") -> None:
     )
 
 
-def _table(plan: Plan, options: list[Option]) -> None:
+def _tables(plan: Plan) -> None:
+    """Print every way: its peak in each precision, then what fills it in the chosen."""
+    question = plan.question
+    named = question.chosen_precision
+    shown = [x for x in plan.options if x.precision == named]
+    large = max(option.memory.peak for option in plan.options) >= 1e9
+    unit = (1e9, 2, "GB") if large else (1e6, 1, "MB")
+    print(f"\nEvery way: the peak of a device in each precision, and more in {named}")
+    formats = [f"→ {x}" if x == named else x for x in question.precisions]
+    ends = ["rows", "time", *(["cost"] if question.device.price else [])]
+    rows = [[*_peaks(plan, x, unit), *_ends(x)[: len(ends)]] for x in shown]
+    _table(plan, [unit[2], *formats, *ends], shown, rows, gap=2)
+    say(f"{NOTE} {ALONE}" if question.gpus == 1 else NOTE)
+    print(f"\nWhat fills it in {named}")
+    rows = [[_number(part, unit) for part in _parts(x)] for x in shown]
+    _table(plan, [unit[2], *PARTS], shown, rows, gap=1)
+    pieces = any(x.accumulation > 1 for x in shown if x.strategy == "fsdp2")
+    say(f"{FILLED} {WHOLE}" if pieces else FILLED)
+
+
+def _table(
+    plan: Plan, names: list[str], ways: list[Option], rows: list, gap: int
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    large = max(option.memory.peak for option in options) >= 1e9
-    unit, digits = (1e9, 2) if large else (1e6, 1)
-    names = ["GB" if large else "MB", *NAMES]
-    if plan.question.device.price is None:
-        names.remove("cost")
-    table = Table(*names, box=None, pad_edge=False)
+    table = Table(*names, box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    for column in table.columns:
+        column.no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
-    for option in options:
-        mark = "→ " if option is plan.chosen else "  "
-        held = (f"{part / unit:,.{digits}f}" for part in _parts(option))
-        row = [mark + _short(option), *held, *_ends(option)]
-        table.add_row(*row[: len(names)])
-    Console(markup=False, width=max(120, Console().width)).print(table)
+    for way, row in zip(ways, rows):
+        mark = "→ " if way is plan.chosen else "  "
+        name = "  + checkpoints" if way.checkpointing else way.strategy
+        table.add_row(mark + name, *row)
+    Console(markup=False, width=max(NARROW, Console().width)).print(table)
 
 
-def _short(option: Option) -> str:
-    return option.strategy + (" + checkpoints" if option.checkpointing else "")
+def _number(count: float, unit: tuple[float, int, str]) -> str:
+    size, digits, _ = unit
+    return f"{count / size:,.{digits if count < 1000 * size else 0}f}"
+
+
+def _peaks(plan: Plan, way: Option, unit: tuple[float, int, str]) -> list[str]:
+    """Return a way's peak in each precision, in brackets where it does not fit."""
+    mine = (way.strategy, way.checkpointing)
+    twins = [x for x in plan.options if (x.strategy, x.checkpointing) == mine]
+    peaks = {x.precision: (_number(x.memory.peak, unit), x.fits) for x in twins}
+    told = [peaks[name] for name in plan.question.precisions]
+    return [words if fits else f"({words})" for words, fits in told]
 
 
 def _parts(option: Option) -> tuple[float, ...]:

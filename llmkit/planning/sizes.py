@@ -4,7 +4,7 @@ A model on torch's meta device has every weight's shape and none of its numbers,
 that 70 billion parameters are counted in a second.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -135,13 +135,13 @@ def size_of(
 
     from llmkit.transformer import Decoder, MaskedLM
 
-    with torch.device("meta"):
-        model = (MaskedLM if masked else Decoder)(config)
+    with torch.device("meta"):  # one block stands for all, which are alike
+        model = (MaskedLM if masked else Decoder)(replace(config, n_layers=1))
     sees = 1.0 if masked else 0.5
     return ModelSize(
         name=name or f"{config.n_layers} layers of {config.d_model}",
         kind="masked" if masked else "decoder",
-        **count(model, model.blocks[0]),
+        **count(model, model.blocks[0], config.n_layers),
         table=config.vocab_size * config.d_model,
         tied=config.tied,
         layers=config.n_layers,
@@ -156,13 +156,17 @@ def size_of(
     )
 
 
-def count(model: "nn.Module", block: "nn.Module") -> dict[str, int]:
-    """Count a model's parameters, those in its matrices, and those of one block."""
-    weights = list(model.parameters())
+def count(model: "nn.Module", block: "nn.Module", times: int = 1) -> dict[str, int]:
+    """Count a model's parameters, those in its matrices, and those of one block.
+
+    times: that the block, which the model has once, is to be counted.
+    """
+    whole, once = list(model.parameters()), list(block.parameters())
+    weights = whole + once * (times - 1)
     return {
         "parameters": sum(p.numel() for p in weights),
         "matrices": sum(p.numel() for p in weights if p.ndim > 1),
-        "block": sum(p.numel() for p in block.parameters()),
+        "block": sum(p.numel() for p in once),
     }
 
 
