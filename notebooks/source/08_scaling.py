@@ -252,13 +252,20 @@ assert farthest(shared, whole) < 1e-6
 #
 # ### Exercise 08.2: debug the last batch (12 minutes)
 #
-# A colleague deals rows so: each of `W` processes gets
-# `len(rows) // W` of them, and counts `1 / W`. It worked for months, with
-# full batches. Then came a last batch with three rows.
+# A colleague deals rows so. It worked for months, with full batches.
+
 
 # %%
-from llmkit.exercises.lesson_08 import loses_rows
+def loses_rows(rows, W):
+    """Return, for each of W processes, its rows and what their mean counts."""
+    size = len(rows) // W
+    return [(rows[r * size : (r + 1) * size], 1 / W) for r in range(W)]
 
+
+# %% [markdown]
+# Then came a last batch with three rows.
+
+# %%
 last = [2.0, 4.0, 9.0]  # the losses of its rows
 for W in (1, 2, 3, 4):
     dealt = loses_rows(last, W)

@@ -5,7 +5,7 @@ from llmkit.exercises.lesson_08.averaging import AVERAGE
 from llmkit.exercises.lesson_08.bands import BANDS
 from llmkit.exercises.lesson_08.billion import BILLION
 from llmkit.exercises.lesson_08.choosing import CHOICE, REASONS, SITUATIONS, TECHNIQUES
-from llmkit.exercises.lesson_08.dealing import LAST, loses_rows
+from llmkit.exercises.lesson_08.dealing import LAST
 from llmkit.exercises.lesson_08.missing import ERROR
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "REASONS",
     "SITUATIONS",
     "TECHNIQUES",
-    "loses_rows",
 ]
 
 EXERCISES = (AVERAGE, LAST, BILLION, ERROR, CHOICE)
