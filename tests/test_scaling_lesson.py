@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.cli import COMMANDS, launching, main
-from llmkit.course import building
+from llmkit.course import building, execution
 from llmkit.exercises import check
 from llmkit.exercises.bands import PROFILES, for_profile
 from llmkit.exercises.lesson_08 import REASONS, SITUATIONS, TECHNIQUES
@@ -200,3 +200,14 @@ def test_the_planned_command_in_the_text_asks_what_the_code_asks(capsys):
     assert main([*shlex.split(line)[1:], "--json"]) == 0
     told = json.loads(json.dumps(there["told"].as_dict()))
     assert json.loads(capsys.readouterr().out) == told
+
+
+# What the saved lesson tells of itself
+
+
+def test_the_saved_lesson_took_under_five_minutes():
+    shown = [output for cell in BUILT.cells for output in cell.get("outputs", [])]
+    bands = [output.get("data", {}).get(execution.BAND_MIME) for output in shown]
+    (results,) = (band["results"] for band in bands if band)
+    (seconds,) = (x["value"] for x in results if x["name"] == "seconds")
+    assert 0 < seconds < 300
