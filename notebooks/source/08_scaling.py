@@ -17,8 +17,8 @@
 # what, and you will see it move.
 #
 # **You will leave with** the memory and the time of a training on paper,
-# before it runs; gradients averaged by hand, and a bug that went unnoticed in
-# famous libraries for years; a picture of who holds what under DDP, ZeRO and
+# before it runs; gradients averaged by hand, and a bug that sat in famous
+# libraries for years; a picture of who holds what under DDP, ZeRO and
 # FSDP; two real processes that learn what one does; a run that is killed and
 # goes on as if nothing had been; and a plan whose error you measured.
 #
@@ -75,10 +75,10 @@ began = time.perf_counter()
 # ## 1. Arithmetic before compute
 #
 # How large is GPT-2, the small one? A block has four matrices: queries, keys
-# and values in one, $D \times 3D$; the mixture, $D \times D$; two of the MLP,
-# $D \times 4D$ and $4D \times D$. That is $12 D^2$, and $13 D$ for biases and
-# norms. Around $L$ blocks stand two tables, of $V$ tokens and of $T$
-# positions, and a last norm:
+# and values in one, $D \times 3D$; $W_O$ after them, $D \times D$; two of the
+# MLP, $D \times 4D$ and $4D \times D$. That is $12 D^2$, and $13 D$ for biases
+# and norms. Around $L$ blocks stand two tables, of $V$ tokens (it is the head,
+# too) and of $T$ positions, and a last norm:
 #
 # $$N = V D + T D + L\,(12 D^2 + 13 D) + 2 D$$
 
@@ -111,7 +111,7 @@ print(f"by the rule {6 * N / 1e6:,.0f} million operations a token,")
 print(f"with attention {per_token / 1e6:,.0f} million")
 
 # %% [markdown]
-# Hardly a difference, for texts of 1,024 tokens. Now let them grow.
+# A small difference, for texts of 1,024 tokens. Now let them grow.
 
 # %%
 contexts = [2**k for k in range(9, 18)]
@@ -129,7 +129,7 @@ figures.lines(curve, "tokens of context", "work, in units of 6N", **how)
 #
 # Let it read 10 billion tokens, on this machine and on one H100. The kit's
 # table of devices knows what each can do at best, and which share of that
-# training usually reaches.
+# training usually reaches: from … to, so the answer is a range, too.
 
 # %%
 tokens, batch = 10e9, 2**19  # of the whole run, and of a step
@@ -139,15 +139,16 @@ for name, precision in {"cpu": "fp32", "h100": "bf16"}.items():
 print(f"weights: {say_bytes(4 * N)}, and any phone has room for that")
 
 # %% [markdown]
-# Time breaks first. So we need more hands, and must make sure that many hands
-# do what one pair did.
+# Time breaks first, and memory is next (section 3). So we need more hands, and
+# must make sure that many hands do what one pair did.
 #
 # ## 2. One batch, many hands
 #
 # Deal the rows of a batch to $W$ **processes**, each with a copy of the model
 # (**data parallel**). Process $r$ (its number is its **rank**) has $n_r$ of
 # the $n$ labels, and computes the gradient $g_r$ of *its* mean loss. What we
-# want is the gradient $g$ of the mean over all labels:
+# want is the gradient $g$ of the mean over all labels, with $\ell_i$ for the
+# loss of one:
 #
 # $$g = \frac{1}{n} \sum_{i=1}^{n} \nabla \ell_i
 # = \sum_{r=1}^{W} \frac{n_r}{n}\, g_r$$
@@ -238,27 +239,53 @@ shared = average_gradients(*zip(*parts))
 # %%
 print("labels of the two:", [n_r for _, n_r in parts], "of", n)
 print(f"farthest from one big batch: {farthest(shared, whole):.1e}")
-print(f"apart, the copies differ by {farthest(parts[0][0], parts[1][0]):.2f}")
+print(f"the two from each other: {farthest(parts[0][0], parts[1][0]):.2f}")
 assert farthest(shared, whole) < 1e-6
 
 # %% [markdown]
-# What is left is rounding: sums in another order. Now each copy makes the same
-# step from the same weights, so they stay twins for ever, and *nobody ever
-# sends a weight*. What is sent is a gradient, once a step: each gives its own
-# and gets the average of all (**all-reduce**).
+# What is left is rounding: sums in another order. Now let each copy step by
+# the average, three times.
+
+# %%
+hands = [torch.optim.AdamW(m.parameters(), lr=3e-3) for m in copies]
+for i in range(3):
+    x_i, y_i = uneven(i)
+    own = [gradients(m, x_i[r::2], y_i[r::2]) for r, m in enumerate(copies)]
+    average = average_gradients(*zip(*own))
+    for m, hand in zip(copies, hands):
+        for weight, g in zip(m.parameters(), average):
+            weight.grad = g
+        hand.step()
+
+# %%
+twins = [list(m.parameters()) for m in copies]
+print("weights of the copies, from each other:", farthest(*twins))
+
+# %% [markdown]
+# The same step from the same weights: they stay twins, and *nobody ever sends
+# a weight*. What is sent is a gradient, once a step: each gives its own and
+# gets the average of all (**all-reduce**).
 #
-# The kit's `fit` does not even need the $n_r$. Each process divides its *sum*
-# of losses by the $n$ of all, and sums can be added up by anybody.
+# The kit's `fit` does not even need the $n_r$. Each process counts the $n$
+# labels of the whole batch and divides its *sum* of losses by them. Then
+# gradients need only be added up.
 #
 # ### Exercise 08.2: debug the last batch (12 minutes)
 #
-# A colleague deals rows so: each of `W` processes gets
-# `len(rows) // W` of them, and counts `1 / W`. It worked for months, with
-# full batches. Then came a last batch with three rows.
+# A colleague deals rows so. It worked for months, with full batches.
+
 
 # %%
-from llmkit.exercises.lesson_08 import loses_rows
+def loses_rows(rows, W):
+    """Return, for each of W processes, its rows and what their mean counts."""
+    size = len(rows) // W
+    return [(rows[r * size : (r + 1) * size], 1 / W) for r in range(W)]
 
+
+# %% [markdown]
+# Then came a last batch with three rows.
+
+# %%
 last = [2.0, 4.0, 9.0]  # the losses of its rows
 for W in (1, 2, 3, 4):
     dealt = loses_rows(last, W)
@@ -423,13 +450,14 @@ axes.set_xticks(rates, rates)
 picture
 
 # %% [markdown]
-# Is it eight times? Look where each line is lowest. And 64 rows stay above 8
-# rows, for they made an eighth of the steps. Eight times is a rule of thumb,
-# found with SGD on pictures (Goyal et al. 2017). Adam's steps do not even grow
-# with the gradient; there √8 is a better place to begin looking (Malladi et
-# al. 2022), and beyond some batch no rate makes up for the steps that are
-# missing (McCandlish et al. 2018). In the kit `--batch-size` counts the rows
-# of *all* processes: add devices, and the recipe stays.
+# Is it eight times? Look where each line is lowest (one seed each, so that
+# neighbours may change places). And 64 rows stay above 8 rows, for they made
+# an eighth of the steps. Eight times is a rule of thumb, found with SGD on
+# pictures (Goyal et al. 2017). Adam's steps do not even grow with the
+# gradient; there √8 is a better place to begin looking (Malladi et al. 2022),
+# and beyond some batch no rate makes up for the steps that are missing
+# (McCandlish et al. 2018). In the kit `--batch-size` counts the rows of *all*
+# processes: add devices, and the recipe stays.
 #
 # ## 3. What fills a device
 #
@@ -456,6 +484,8 @@ mine = predict("08.3", guess)
 #
 # $$\text{activations} = 4\,B\,T\,\bigl(L\,(16 D + H) + 2 D\bigr)
 # \text{ bytes}$$
+#
+# For GPT-2, by hand and by the kit:
 
 # %%
 B = 8  # rows of T tokens
@@ -477,6 +507,7 @@ for name, amount in by_hand.items():
 at_the_loss = held.buffers_in["logits"]
 print(f"     logits: {say_bytes(at_the_loss)}, at the loss alone")
 billion = 1e9 * (4 + 4 + 8) / 1e9
+print(f"\nand the state of a billion parameters: {billion:g} GB")
 mine.reveal(billion)
 
 # %% [markdown]
@@ -525,7 +556,7 @@ figures.play(
 
 # %% [markdown]
 # On the right stand the bytes that a rank holds for each parameter of the
-# model. Here they are through the whole step, for eight ranks:
+# model, in float32. Here they are through the whole step, for eight ranks:
 
 # %%
 places = list(range(len(moments)))
@@ -559,6 +590,7 @@ ways = {
     "fsdp2, fp32": ("fsdp2", "fp32", 1),
     "fsdp2, batch in 4": ("fsdp2", "bf16", 4),
 }
+edges = ("ddp", "fsdp2, batch in 4")
 
 # %%
 sent = {}
@@ -571,9 +603,22 @@ figures.stacked(sent, "GB that each of 8 devices sends a step")
 # %% [markdown]
 # In float32 it is the half more that the ZeRO paper counts. Where weights
 # travel in 16 bits it is no more than DDP's, until batches come in pieces.
-# Over the fast links inside one machine all this hides behind the computing,
-# by the kit's arithmetic; over a slow network it does not. So cut what does
-# not fit, and nothing else.
+# Does that matter? Devices talk while they compute. How long for each?
+
+# %%
+h100 = device("h100")
+work = step_seconds(size, h100, "single", 1, "bf16", batch // 8).likely
+wires = {"in one machine": h100.link, "between machines": h100.network}
+wires["at 10 Gbit/s"] = 10e9 / 8  # bytes a second
+print(f"computing: {1e3 * work:.0f} ms; talk:")
+for wire, speed in wires.items():
+    least, most = (sum(sent[way].values()) * 1e9 / speed for way in edges)
+    print(f"{wire:>16}: {1e3 * least:.0f} ms for ddp, ", end="")
+    print(f"{1e3 * most:.0f} ms for fsdp2 with its batch in 4")
+
+# %% [markdown]
+# What is short hides behind the computing, and what is long makes all wait. So
+# cut what does not fit, and nothing else.
 #
 # ### Play: your model on their GPUs
 #
@@ -591,7 +636,6 @@ for name in ("gpt2-124m", "gpt2-355m", "gpt2-1.5b"):
 # %%
 huge = replace(own, n_layers=80, d_model=8192, n_heads=64)
 sizes["80 layers of 8192"] = size_of(huge)
-h100 = device("h100")
 kinds = ["parameters", "gradients", "optimizer", "activations", "buffers"]
 
 # %% [markdown]
@@ -617,7 +661,8 @@ def draw_memory(model, gpus, rows, checkpoints):
         how = (name, rows, many, "bf16", again)
         one = planning.memory(size, *how, place="gpu")
         bars[name] = {kind: getattr(one, kind) / 1e9 for kind in kinds}
-    title = f"{model}: {size.parameters / 1e9:.3g} billion, {gpus} GPUs"
+    count = f"{size.parameters / 1e9:.3g} billion parameters"
+    title = f"{model}: {count}, {gpus} GPUs"
     level = ("an H100", h100.memory / 1e9)
     return figures.stacked(bars, "GB on each GPU", title, level)
 
@@ -683,7 +728,7 @@ figures.histogram(logs, "log₂ of a gradient's size", zones=zones)
 
 # %%
 def lost(S, dtype):
-    """Return the share of gradients that end as zero or as infinity."""
+    """Return the share that ends as zero or infinity, of the worse kind."""
     scaled = [(g * S).to(dtype) for g in real.values()]
     gone = [((g == 0) | g.isinf()).float().mean().item() for g in scaled]
     return max(gone)
@@ -702,15 +747,15 @@ figures.lines(shares, "log₂ of the loss scale", "share that is lost")
 without = lost(1, torch.float16)
 best = min(powers, key=lambda k: lost(2.0**k, torch.float16))
 scaled = lost(2.0**best, torch.float16)
-print(f"at worst, float16 loses {without:.1%},")
-print(f"with a scale of 2^{best} {scaled:.2%}. bfloat16 loses ", end="")
-print(f"{lost(1, torch.bfloat16):.1%} as it is")
+print(f"float16 loses {without:.1%} of the kind that loses more;")
+print(f"with a scale of 2^{best} {scaled:.2%}; bfloat16 ", end="")
+print(f"{lost(1, torch.bfloat16):.1%}, without any")
 
 # %% [markdown]
-# The valley moves while the model learns, so a *scaler* must follow it: raise
-# $S$ until something overflows, skip that step, halve it. bfloat16 needs none
-# of this: its range is float32's. It pays in digits, which sums must not do:
-# a weight of 1 and a step of 0.001 give
+# When gradients shrink, the valley moves to the right, so a *scaler* must
+# follow it: raise $S$ until something overflows, skip that step, halve it.
+# bfloat16 needs none of this: its range is float32's. It pays in digits, which
+# sums must not do: a weight of 1 and a step of 0.001 give
 
 # %%
 one = torch.tensor(1.0)
@@ -718,10 +763,10 @@ print("bfloat16:", (one.bfloat16() + 0.001).item())
 print(" float32:", (one + 0.001).item())
 
 # %% [markdown]
-# Nothing happened. So weights, averages and long sums stay in float32, and
-# only products go through 16 bits: **mixed precision**. It saves no memory of
-# the state, and is *not* always faster: each product must convert its inputs,
-# and not every chip multiplies bfloat16. Measure yours.
+# In bfloat16 nothing happened. So weights, averages and long sums stay in
+# float32, and only products go through 16 bits: **mixed precision**. It saves
+# no memory of the state, and is *not* always faster: each product must convert
+# its inputs, and not every chip multiplies bfloat16. Measure yours.
 
 # %%
 where = "cuda" if torch.cuda.is_available() else "cpu"
@@ -742,7 +787,7 @@ def pass_seconds(layer, x, half):
 
 # %%
 faster, advice = {}, {}
-for D_in in (32, 128, 1024):
+for D_in in (32, 128, 512, 1024):
     layer = nn.Linear(D_in, D_in).to(where)
     inputs = torch.randn(1024, D_in, device=where)
     slow, fast = (pass_seconds(layer, inputs, half) for half in (False, True))
@@ -751,11 +796,13 @@ for D_in in (32, 128, 1024):
 
 # %%
 print("what fit would take here:", advice)
-figures.bars(faster, "speed in bfloat16 (in float32: 1)")
+picture = figures.bars(faster, "speed in bfloat16 (in float32: 1)")
+picture.figure.axes[0].axhline(1, color="black", linestyle="--")
+picture
 
 # %% [markdown]
-# Below 1 it is slower. The kit's `precision="auto"` asks the device and the
-# width, and takes float32 unless 16 bits pay.
+# Below the line it is slower. The kit's `precision="auto"` goes by a rule of
+# device and width, not by this measurement: near the line the two may differ.
 #
 # ## 6. The same command, twice the processes
 #
@@ -789,7 +836,8 @@ def start(command):
 
 # %% [markdown]
 # The flags are those of a large run, but for the shape: GPT-2's recipe, AdamW,
-# 16 rows a step *whoever computes them*.
+# 16 rows a step *whoever computes them*. And a checkpoint every thousandth of
+# a second, which is after each step.
 
 # %%
 length = for_profile(profile, smoke=8, cpu=60, gpu=60)
@@ -799,10 +847,25 @@ flags = (
     f"--max-steps {length} --precision fp32 --save-every 0.001 --track none"
 )
 
+# %% [markdown]
+# Two processes need two cores that this notebook may use (in a container they
+# can be fewer than the machine has). `llmkit launch` refuses more processes
+# than cores. Where there is only one core, one process takes both shares in
+# turn, as in section 2.
+
 # %%
-W = min(2, os.cpu_count() or 1)  # processes that this machine has cores for
+if hasattr(os, "sched_getaffinity"):
+    cores = len(os.sched_getaffinity(0))  # those that we may use
+else:
+    cores = os.cpu_count() or 1
+way, shared_by = "launch cpu --processes 2 -- pretrain", "two processes"
+if cores == 1:
+    way, shared_by = "pretrain --accumulation 2", "one process in two pieces"
+    print("one core: no second process, but one that takes two pieces in turn")
+
+# %%
 one = start(f"llmkit pretrain {flags} --out one")
-two = start(f"llmkit launch cpu --processes {W} -- pretrain {flags} --out two")
+two = start(f"llmkit {way} {flags} --out two")
 killed = start(f"llmkit pretrain {flags} --out killed")
 
 # %% [markdown]
@@ -853,7 +916,7 @@ killed = start(f"llmkit pretrain {flags} --out killed --resume")
 finish(one=one, two=two, killed=killed)
 
 # %% [markdown]
-# Now lay the curve of two processes over that of one.
+# Now lay the curve of the shared batch over that of the whole one.
 
 # %%
 logs = {name: steps_of(name) for name in ("one", "two", "killed")}
@@ -861,7 +924,7 @@ losses = {name: [s["loss"] for s in log] for name, log in logs.items()}
 at = list(range(1, length + 1))
 
 # %%
-names = {"one process": "one", f"{W} processes": "two"}
+names = {"one process": "one", shared_by: "two"}
 laid = {told: (at, losses[name]) for told, name in names.items()}
 figures.lines(laid, "step", "nats a token")
 
@@ -881,21 +944,21 @@ def apart(a, b):
 pairs = list(zip(losses["one"], losses["two"], strict=True))
 loss_apart = max(abs(a - b) for a, b in pairs)
 resumed_apart = apart("one", "killed")
-print(f"one and {W} processes: losses {loss_apart:.1e}, ", end="")
-print(f"weights {apart('one', 'two'):.1e} apart")
+print(f"one process and {shared_by}: losses {loss_apart:.1e} ", end="")
+print(f"and weights {apart('one', 'two'):.1e} apart")
 print(f"uninterrupted and resumed: weights {resumed_apart} apart")
 assert losses["killed"] == losses["one"]
 
 # %% [markdown]
-# Between one process and two there is rounding. (GPT-2's preset here has no
-# dropout. With it, two processes would throw other dice than one.) Between a
+# Between a whole batch and a shared one there is rounding. (GPT-2's preset
+# here has no dropout. With it, each share would throw its own dice.) Between a
 # run that was killed and one that was not there is *nothing*, not a bit:
 # weights, averages, schedule, order of the data, and the dice of dropout where
 # there is any, are part of the state, or follow from the step's number.
 #
-# (Was it faster? For so small a model, talk eats what two hands gain, and here
-# three runs shared the cores. Processes pay where each brings a device of its
-# own.)
+# (Was it faster? These runs can't tell, as three shared the cores. For so
+# small a model, talk eats what two hands gain. Processes pay where each brings
+# a device of its own.)
 #
 # ## 7. Plan, then measure
 #
@@ -952,8 +1015,10 @@ print(f"predicted {predicted:.2f} s, measured {measured:.2f} s")
 # run took longer than the plan said.
 
 # %%
+from llmkit.exercises.lesson_08 import missed
+
 plan_error = ...  # from `predicted` and `measured`
-truth = (predicted - measured) / measured  # don't copy: say it yourself
+truth = missed(predicted, measured)
 plan_error = check("08.4", plan_error, truth=truth).best
 print(f"the plan was off by {truth:+.1%}; the table by ", end="")
 print(f"{by_table.likely / measured - 1:+.0%}")
@@ -961,7 +1026,8 @@ print(f"{by_table.likely / measured - 1:+.0%}")
 # %% [markdown]
 # A table knows the chip, a probe knows *this* machine, today. The table is why
 # plans state a range, and a probe is why you rent one hour before you rent a
-# hundred.
+# hundred. (Where something else ran meanwhile, a probe errs, and the table may
+# even come nearer.)
 #
 # ### GPT-2 on eight H100s
 #
@@ -970,7 +1036,7 @@ print(f"{by_table.likely / measured - 1:+.0%}")
 # it:
 
 # %%
-from llmkit.planning.report import show
+from llmkit.planning.report import say, show
 
 question = planning.PlanOptions("gpt2-124m", tokens=10e9, gpu="h100", gpus=8)
 show(planning.answer(question))
@@ -1017,7 +1083,7 @@ for gpu, way in good[:8]:
 # ### Must you train it at all?
 #
 # The cheapest training is the one that somebody else paid for. `llmkit choose`
-# follows a rule of thumb, and shows its figures:
+# follows a rule of thumb, and gives its reasons, of which these come first:
 
 # %%
 from llmkit.planning.choosing import ChooseOptions, choose
@@ -1030,7 +1096,9 @@ asked = [
 
 # %%
 for task in asked:
-    print(f"{task.task}, {task.examples:,} examples: {choose(task).technique}")
+    choice = choose(task)
+    print(f"{task.task}, {task.examples:,} examples: {choice.technique}")
+    say(choice.reasons[0], "  - ")
 
 # %% [markdown]
 # ### Exercise 08.5: choose, and say why (6 minutes)
@@ -1064,7 +1132,7 @@ results = {
     "mean of means, error": errors["mean of means"][1][-1],
     "lost in float16": without,
     "lost with a loss scale": scaled,
-    "two processes minus one": loss_apart,
+    "two shares minus one": loss_apart,
     "resumed minus uninterrupted": resumed_apart,
     "error of the plan": truth,
     "seconds": time.perf_counter() - began,
@@ -1092,8 +1160,9 @@ quiz("08")
 # %% [markdown]
 # ## Scale it
 #
-# The command of section 6, with other launch files and larger models (the
-# last two need `pip install deepspeed`):
+# The command of section 6, with other launch files and larger models. From
+# `ddp` on they expect eight GPUs (`--processes 2`: two), and the last two need
+# `pip install deepspeed`:
 #
 # ```sh
 # C="--corpus my.txt --tokenizer bpe --vocab-size 50257"
@@ -1104,7 +1173,8 @@ quiz("08")
 # llmkit launch deepspeed-zero3 -- pretrain $C --preset gpt2-1.5b --out e
 # ```
 #
-# On two machines with eight GPUs each, the same on both but for the number:
+# On two machines with eight GPUs each, the same on both but for the number,
+# with `--out` on a disk that both see:
 #
 # ```sh
 # llmkit launch two-nodes --machine 0 --address ADDRESS -- pretrain …

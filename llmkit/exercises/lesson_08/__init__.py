@@ -5,8 +5,8 @@ from llmkit.exercises.lesson_08.averaging import AVERAGE
 from llmkit.exercises.lesson_08.bands import BANDS
 from llmkit.exercises.lesson_08.billion import BILLION
 from llmkit.exercises.lesson_08.choosing import CHOICE, REASONS, SITUATIONS, TECHNIQUES
-from llmkit.exercises.lesson_08.dealing import LAST, loses_rows
-from llmkit.exercises.lesson_08.missing import ERROR
+from llmkit.exercises.lesson_08.dealing import LAST
+from llmkit.exercises.lesson_08.missing import ERROR, missed
 
 __all__ = [
     "BANDS",
@@ -15,7 +15,7 @@ __all__ = [
     "REASONS",
     "SITUATIONS",
     "TECHNIQUES",
-    "loses_rows",
+    "missed",
 ]
 
 EXERCISES = (AVERAGE, LAST, BILLION, ERROR, CHOICE)

@@ -23,7 +23,7 @@ def _bands(bug, lost, plan, seconds) -> dict[str, Band]:
         "mean of means, error": Band(*bug, _HARMLESS, _WILD),
         "lost in float16": Band(*lost, _LOST, _ALL_LOST),
         "lost with a loss scale": Band(0.0, 0.01, _NONE, _ALL_LOST),
-        "two processes minus one": Band(0.0, 1e-5, _NONE, _ROUNDING),
+        "two shares minus one": Band(0.0, 1e-5, _NONE, _ROUNDING),
         "resumed minus uninterrupted": Band(0.0, 0.0, _NONE, _KILLED),
         "error of the plan": Band(*plan, _SHORT, _LONG),
         "seconds": Band(-math.inf, seconds, why_high=_SLOW),

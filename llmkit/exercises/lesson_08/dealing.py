@@ -7,12 +7,6 @@ from llmkit.exercises import Exercise, Twin, mistakes
 Deal = list[tuple[list, float]]
 
 
-def loses_rows(rows: list, W: int) -> Deal:
-    """Deal rows as a colleague does, who has seen full batches only."""
-    size = len(rows) // W
-    return [(rows[r * size : (r + 1) * size], 1 / W) for r in range(W)]
-
-
 def deal(rows: list, W: int) -> Deal:
     """Return what each of W processes computes, and what its mean loss counts.
 
@@ -61,6 +55,14 @@ def tried(answer, rows, W):
 
 
 # The classic mistakes. What a mistake says to the learner is its docstring.
+
+
+def loses_rows(rows, W):
+    """It looks like rows that do not divide are lost: `len(rows) // W` rounds down.
+    Each row of the batch counts once, the last ones too.
+    """
+    size = len(rows) // W  # as in the colleague's code that the lesson shows
+    return [(rows[r * size : (r + 1) * size], 1 / W) for r in range(W)]
 
 
 def equal_weights(rows, W):
@@ -119,19 +121,6 @@ def idle_row_counts(rows, W):
     return [(share, weight or 1 / len(rows)) for share, weight in dealt]
 
 
-_LOSES = (
-    "It looks like rows that do not divide are lost: `len(rows) // W` rounds down. "
-    "Each row of the batch counts once, the last ones too."
-)
-
-
-def still_loses(rows, W):
-    """Do as the colleague does."""
-    return loses_rows(rows, W)
-
-
-still_loses.__doc__ = _LOSES
-
 LAST = Exercise(
     id="08.2",
     kind="debug",
@@ -150,7 +139,7 @@ LAST = Exercise(
     solution=deal,
     why="Weights of n_r / n make the mean that of the batch, and nobody stays away.",
     wrong=mistakes(
-        still_loses,
+        loses_rows,
         equal_weights,
         repeats_rows,
         empty_share,

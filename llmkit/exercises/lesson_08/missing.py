@@ -4,6 +4,16 @@ from llmkit.exercises import Exercise, Near, Wrong
 
 TYPICAL = -0.12  # passes on its own; the lesson passes on what it measures
 
+
+def missed(predicted: float, measured: float) -> float:
+    """Return by how much a prediction missed, as a share of what happened.
+
+    >>> missed(predicted=9.0, measured=10.0)
+    -0.1
+    """
+    return (predicted - measured) / measured
+
+
 ERROR = Exercise(
     id="08.4",
     kind="measure",
