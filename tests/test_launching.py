@@ -20,6 +20,7 @@ from helpers import ROOT, SENTENCES, finish, save_tiny, start
 from safetensors.torch import load_file
 
 from llmkit.cli import launching, main
+from llmkit.planning import hardware
 from llmkit.training import alone_in, find_checkpoints
 from llmkit.transformer import Decoder
 
@@ -35,7 +36,7 @@ PRETRAIN = "-- pretrain --corpus good.txt --out out --max-steps 6"
 def here(tmp_path, monkeypatch) -> Path:
     """Work in a folder that holds a text, on a machine of two cores and no GPU."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launching, "_cores", lambda: 2)
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 2)
     (tmp_path / "good.txt").write_text(TEXT)
     return tmp_path
 

@@ -452,7 +452,7 @@ def test_a_plan_that_makes_no_sense_is_refused_in_words(
     ("gpu", "called", "words"),
     [
         ("a100", "NVIDIA A10", "has NVIDIA A10, and --gpu is a100: use --gpu a10, or"),
-        ("a10", "NVIDIA A10G", "has NVIDIA A10G, and --gpu is a10: nothing is known"),
+        ("cpu", "NVIDIA A10G", "and --gpu is cpu: use the --gpu that is most like it"),
         ("cpu", "NVIDIA A10", "has NVIDIA A10, and --gpu is cpu: use --gpu a10, or le"),
         ("laptop", "", "which has a CPU, and --gpu is laptop: use --gpu cpu, or leave"),
     ],
@@ -465,6 +465,17 @@ def test_a_probe_of_another_device_than_this_is_refused(
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: called)
     flags = f"--preset tiny --gpu {gpu} --tokens 1e6 --calibrate"
     assert words in refused(f"plan {flags}")
+
+
+def test_on_a_card_of_which_nothing_is_known_any_gpu_may_stand_in(monkeypatch, say):
+    found = {"parameters": 1, "phases": [{"seconds": [0.1] * 10, "peak": 10**8}] * 2}
+    monkeypatch.setattr(probe, "here", lambda: None)
+    monkeypatch.setattr(probe, "_free", lambda device: 1e12)
+    monkeypatch.setattr(probe, "run_probe", lambda *told: found)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA A10G")
+    code, out, _ = say("plan --preset tiny --gpu a10 --tokens 1e6 --calibrate")
+    assert code == 0
+    assert "steps here (NVIDIA A10G, whose memory and price are not known)" in out
 
 
 def test_a_probe_that_would_take_too_long_or_too_much_is_not_begun(

@@ -14,6 +14,7 @@ from helpers import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmkit import planning
 from llmkit.cli import COMMANDS, launching, main
 from llmkit.course import building, execution
 from llmkit.exercises import check
@@ -103,10 +104,12 @@ def started(profile: str, monkeypatch, cores: int) -> list[str]:
     affinity = lambda pid: set(range(cores))  # noqa: E731
     monkeypatch.setattr(os, "sched_getaffinity", affinity, raising=False)
     found = []
-    there = dict(os=os, profile=profile, for_profile=for_profile, start=found.append)
+    there = dict(
+        planning=planning, profile=profile, for_profile=for_profile, start=found.append
+    )
     there |= dict(finish=lambda **running: None, print=lambda *words: None)
     for code in CODE:
-        if re.search(r'start\(f"|^flags = |sched_getaffinity', code, re.MULTILINE):
+        if re.search(r'start\(f"|^flags = |usable_cores', code, re.MULTILINE):
             exec(code, there)
     return found
 

@@ -186,6 +186,11 @@ def _flatten(box: str) -> str:
     lines = ("" if set(line) == {"-"} else line for line in lines)
     words = " ".join(takewhile(bool, dropwhile(lambda line: not line, lines)))
     what = re.sub(r"^Error parsing \w+: ", "", words or title)
+    what = re.sub(  # of a flag that may be left out
+        r"no type matching \{None\}\|(\w+) could be instantiated from \[(.*)\]",
+        lambda found: f"expected {found[1]}, got {found[2]}",
+        what,
+    )
     return f"{what} (--help lists the flags)"
 
 

@@ -5,7 +5,6 @@ work before anything starts, and puts the command together; `llmkit.cli.watching
 it.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 import tyro
 
 from llmkit.cli import watching
+from llmkit.planning import hardware
 
 FILES = Path(__file__).parent.parent / "launch"
 WORKS = ("pretrain", "finetune")  # commands that can be launched
@@ -138,7 +138,7 @@ def check_machine(options: LaunchOptions, config: dict, processes: int) -> None:
             "install deepspeed, or use fsdp2, which does the same"
         )
     if config.get("use_cpu"):
-        there, what, other = _cores(), "cores", "cpu"
+        there, what, other = hardware.usable_cores(), "cores", "cpu"
     else:
         there, what, other = torch.cuda.device_count(), "GPUs", name
     if not there:
@@ -224,10 +224,3 @@ def _launcher(options, file: Path, config: dict, processes: int) -> list[str]:
     if options.address is not None:
         line += ["--main_process_ip", options.address]
     return line
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -6,7 +6,13 @@ memory, and what a device can do is looked up. Only `calibrate` trains, for 20 s
 
 from llmkit.planning.asking import PlanOptions, answer
 from llmkit.planning.cost import Cost, estimate_cost
-from llmkit.planning.hardware import Device, device, device_names, here
+from llmkit.planning.hardware import (
+    Device,
+    device,
+    device_names,
+    here,
+    usable_cores,
+)
 from llmkit.planning.huggingface import size_of_hf
 from llmkit.planning.memory import STRATEGIES, Memory, Strategy, memory
 from llmkit.planning.moments import Moment, holdings, moment_names
@@ -59,5 +65,6 @@ __all__ = [
     "size_of",
     "size_of_hf",
     "step_seconds",
+    "usable_cores",
     "weigh",
 ]

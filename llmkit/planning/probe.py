@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +39,12 @@ def calibrate(
 
     rows: that a step begins with; 0: about two thousand tokens' worth.
 
+    device: this machine's; where that is a GPU of which nothing is known, any GPU.
+
     Raises: ValueError if the device is not this machine's, or the probe would take too
     long or too much memory.
     """
-    _check_here(device)
+    unknown = _check_here(device)
     rows = rows or max(1, 2048 // size.context)
     place = "cpu" if device.is_cpu else "gpu"
     told = [
@@ -51,7 +53,8 @@ def calibrate(
     _check_probe(size, device, precision, rows, told[1].peak)
     phases = [[rows, STEPS // 2], [2 * rows, STEPS // 2]]
     found = run_probe(config, phases, precision, size.kind == "masked", size.asked)
-    return _measured(found, size.context, rows, [x.peak for x in told])
+    measured = _measured(found, size.context, rows, [x.peak for x in told])
+    return replace(measured, on=unknown)
 
 
 def run_probe(
@@ -106,16 +109,17 @@ def _measured(found: dict, context: int, rows: int, told: list[float]) -> Measur
     )
 
 
-def _check_here(device: Device) -> None:
+def _check_here(device: Device) -> str:
+    """Return the name of this machine's card if it is none of the known, else ""."""
     import torch
 
     name = here()
     if device.name == name:
-        return
-    has, do = "a CPU", "use --gpu cpu"
-    if name != "cpu":
-        has = torch.cuda.get_device_name()
-        do = f"use --gpu {name}" if name else "nothing is known of that one"
+        return ""
+    has = "a CPU" if name == "cpu" else torch.cuda.get_device_name()
+    if name is None and not device.is_cpu:
+        return has
+    do = f"use --gpu {name}" if name else "use the --gpu that is most like it"
     raise ValueError(
         f"--calibrate measures this machine, which has {has}, and --gpu is "
         f"{device.name}: {do}, or leave --calibrate out"

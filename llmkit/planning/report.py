@@ -71,8 +71,10 @@ def _answer(plan: Plan) -> list[tuple[str, str]]:
     if plan.loss:
         found.append(("loss", f"{plan.loss}, by two fits of Chinchilla's law"))
     if measured := question.measured:
+        on = f" ({measured.on}, whose memory and price are not known)"
         words = (
-            f"{measured.steps} steps here, which differ by {measured.spread:.0%}; "
+            f"{measured.steps} steps here{on * bool(measured.on)}, which differ by "
+            f"{measured.spread:.0%}; "
             f"memory was {measured.off:.0%} of the predicted"
         )
         found.append(("probe", words))

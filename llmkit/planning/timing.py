@@ -35,6 +35,7 @@ class Measured:
     fixed: float  # bytes of the rest
     off: float  # measured over predicted peak memory
     steps: int
+    on: str = ""  # the card's name, where it is none of the known
 
 
 def traffic(

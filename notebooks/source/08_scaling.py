@@ -854,10 +854,7 @@ flags = (
 # turn, as in section 2.
 
 # %%
-if hasattr(os, "sched_getaffinity"):
-    cores = len(os.sched_getaffinity(0))  # those that we may use
-else:
-    cores = os.cpu_count() or 1
+cores = planning.usable_cores()
 way, shared_by = "launch cpu --processes 2 -- pretrain", "two processes"
 if cores == 1:
     way, shared_by = "pretrain --accumulation 2", "one process in two pieces"
@@ -970,14 +967,8 @@ assert losses["killed"] == losses["one"]
 # %%
 large = for_profile(profile, smoke=(1, 64), cpu=(4, 128), gpu=(8, 512))
 probed = ModelConfig(2048, 128, large[0], n_heads=4, d_model=large[1])
-probed_size, here = size_of(probed), device("cpu")
-
-# %%
-if torch.cuda.is_available():
-    called = torch.cuda.get_device_name()
-    for known in map(device, planning.device_names()):
-        if known.full.split()[1] in called:
-            here = known  # of an unknown GPU only the probe is right
+probed_size = size_of(probed)
+here = device(planning.here() or "l4")  # an unknown GPU: trust the probe alone
 
 # %%
 probe = planning.calibrate(probed, probed_size, here)
