@@ -1,6 +1,7 @@
 """Check that steps come out as curves, by a tracker of Accelerate's, and only if so."""
 
 import json
+import shutil
 
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
@@ -45,7 +46,7 @@ def test_each_step_is_noted_and_passed_on(noted, tmp_path):
     first = {"loss": 2.5, "rate": 0.1, "tokens": 64, "seconds": 0.5}
     second = {"loss": 2.0, "val_loss": 1.9, "rate": 0.2, "tokens": 128, "seconds": 1.0}
     assert noted == [
-        ("tensorboard", {"logging_dir": tmp_path}),
+        ("tensorboard", {"logging_dir": tmp_path, "purge_step": 1}),
         "start",
         (1, first),
         (2, second),
@@ -124,16 +125,73 @@ print(json.dumps({tag: [(e.step, e.value) for e in x] for tag, x in curves.items
 """
 
 
+def test_a_tracker_that_can_not_begin_is_told_of_in_words(noted, monkeypatch, tmp_path):
+    def start(self):
+        raise RuntimeError("no key\nat all")
+
+    monkeypatch.setattr(LOGGER_TYPE_TO_CLASS["wandb"], "start", start)
+    words = r"--track wandb could not begin \(no key\): mend that, or set WANDB_MODE=of"
+    with pytest.raises(ValueError, match=words):
+        list(track(STEPS, tmp_path, "wandb"))
+
+
+READ_RUN = """
+import json, sys
+from wandb.proto import wandb_internal_pb2
+from wandb.sdk.internal.datastore import DataStore
+store, found = DataStore(), []
+store.open_for_scan(sys.argv[1])
+while (data := store.scan_data()) is not None:
+    record = wandb_internal_pb2.Record()
+    record.ParseFromString(data)
+    if record.WhichOneof("record_type") == "history":
+        items = {x.key or "/".join(x.nested_key): x for x in record.history.item}
+        found.append({key: json.loads(x.value_json) for key, x in items.items()})
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_real_weights_and_biases_keeps_the_curves_of_a_run(tmp_path):
+    """Without a network, as it is where nobody has an account."""
+    how = "pip install -c constraints.txt wandb"
+    need(has_extra("wandb"), "Weights & Biases", how)
+    (tmp_path / "good.txt").write_text("the cat sat on the mat.\n" * 200)
+    line = "-m llmkit pretrain --corpus good.txt --out out --max-steps 3 --track wandb"
+    env = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+    code, _, err = finish(start_with_extras(*line.split(), cwd=tmp_path, env=env))
+    assert code == 0, err
+    (kept,) = (tmp_path / "out" / "wandb").glob("offline-run-*/*.wandb")
+    code, text, err = finish(start_with_extras("-c", READ_RUN, kept))
+    assert code == 0, err
+    log = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    for step, noted in zip(map(json.loads, log), json.loads(text), strict=True):
+        assert noted["_step"] == step["number"]
+        assert noted["loss"] == pytest.approx(step["loss"])
+    env = {"WANDB_API_KEY": "", "HOME": str(tmp_path)}
+    line = line.replace("--out out", "--out other")
+    code, _, err = finish(start_with_extras(*line.split(), cwd=tmp_path, env=env))
+    assert code == 2 and "--track wandb could not begin (api_key not config" in err
+
+
 @pytest.mark.slow
 @pytest.mark.process
 def test_real_tensorboard_reads_the_curves_of_a_run(tmp_path):
-    """Take it where it is installed, as a run does by itself, and read its file."""
+    """Take it where it is installed, as a run does by itself, and read its file.
+
+    A step that was lost with its checkpoint is made again, and stands there once.
+    """
     need(has_extra("tensorboard"), "TensorBoard", "pip install tensorboard")
     (tmp_path / "good.txt").write_text("the cat sat on the mat.\n" * 200)
-    line = "-m llmkit pretrain --corpus good.txt --out out --max-steps 3"
-    code, _, err = finish(start_with_extras(*line.split(), cwd=tmp_path))
-    assert code == 0, err
+    line = "-m llmkit pretrain --corpus good.txt --out out --max-steps 4 --save-every"
     out = tmp_path / "out"
+    for more in ("0.0001", "0.0001 --resume"):
+        command = f"{line} {more}".split()
+        code, _, err = finish(start_with_extras(*command, cwd=tmp_path))
+        assert code == 0, err
+        if not more.endswith("resume"):
+            shutil.rmtree(out / "step-00000004")
     code, text, err = finish(start_with_extras("-c", READ, out / "tensorboard"))
     assert code == 0, err
     steps = [json.loads(x) for x in (out / "metrics.jsonl").read_text().splitlines()]

@@ -15,16 +15,18 @@ def track(steps: Iterable, out: Path, kind: str = "auto", about=None) -> Iterato
     "auto": TensorBoard where it is installed. about: what says which run this is. Of
     several processes the first notes.
 
-    Raises: ValueError if there is no such tracker, or it is not installed.
+    Raises: ValueError if there is no such tracker, it is not installed, or can't begin.
 
     >>> from llmkit.training import Step
     >>> [s.number for s in track([Step(1, 2.5, 0.1, 64, 0.5, 1.0)], Path("."), "none")]
     [1]
     """
     kind = chosen_tracker(kind)
-    tracker = _start(kind, Path(out), about or {}) if kind != "none" else None
+    tracker = None
     try:
         for step in steps:
+            if tracker is None and kind != "none":
+                tracker = _start(kind, Path(out), about or {}, step.number)
             if tracker:
                 told = {name: getattr(step, name, None) for name in SHOWN}
                 told = {name: x for name, x in told.items() if x is not None}
@@ -56,15 +58,28 @@ def chosen_tracker(kind: str) -> str:
     return kind
 
 
-def _start(kind: str, out: Path, about: dict):
-    """Start one of Accelerate's trackers, with what says which run this is."""
+def _start(kind: str, out: Path, about: dict, first: int):
+    """Start one of Accelerate's trackers, with what says which run this is.
+
+    first: the step that is noted first; TensorBoard drops what it has of that and later
+    ones, which a run that was killed had made and makes again.
+    """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     about = {k: v if isinstance(v, int | float) else str(v) for k, v in about.items()}
-    where = {"logging_dir": out} if kind == "tensorboard" else {"dir": str(out)}
+    board = {"logging_dir": out, "purge_step": first}
+    where = board if kind == "tensorboard" else {"dir": str(out)}
     name = "tensorboard" if kind == "tensorboard" else "llmkit"
     tracker = LOGGER_TYPE_TO_CLASS[kind](name, **where)
-    tracker.start()
+    try:
+        tracker.start()
+    except Exception as error:  # of many kinds
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        offline = ", or set WANDB_MODE=offline" if kind == "wandb" else ""
+        raise ValueError(
+            f"--track {kind} could not begin ({why[0]}): mend that{offline}, or leave "
+            "it out; metrics.jsonl is written anyway"
+        ) from error
     if kind == "wandb":  # TensorBoard would make a run of its own of them
         tracker.store_init_configuration(about)
     return tracker
