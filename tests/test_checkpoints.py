@@ -2,11 +2,13 @@
 
 import errno
 import itertools
+import json
 import os
 import shutil
 import signal
 import subprocess
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +16,13 @@ import torch
 from helpers import UnevenBatches, same_weights, small_model, train
 
 from llmkit.training import (
+    LOG,
     TrainingConfig,
     checkpoints,
     find_checkpoints,
     fit,
+    keep_log_before,
+    write_line,
 )
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -294,3 +299,27 @@ def test_a_disk_that_does_not_answer_is_no_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "_checksum", fail)
     with pytest.raises(OSError, match="Input/output error"):
         resumed(tmp_path)
+
+
+# The log beside them
+
+
+def test_a_log_that_a_crash_cut_short_is_kept_up_to_there(tmp_path):
+    lines = [json.dumps({"number": n, "loss": 1.0}) + "\n" for n in (1, 2, 3, 4)]
+    log = tmp_path / LOG
+    log.write_text("".join(lines) + '{"number": 5, "lo')
+    keep_log_before(4, tmp_path)
+    assert log.read_text() == "".join(lines[:3])
+    log.write_text(lines[0] + "5\n[]\n\x00\x00\n" + lines[1])
+    keep_log_before(9, tmp_path)
+    assert log.read_text() == lines[0] + lines[1]
+    assert names(tmp_path) == [LOG]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_step_that_the_disk_does_not_take_is_told_of_in_words():
+    words = f"could not write {LOG}: .*No space left .*; free some disk and go on with"
+    with open("/dev/full", "w", buffering=1) as log:
+        with pytest.raises(OSError, match=words):
+            write_line(log, {"number": 1})
+        log.close()  # says nothing more

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -68,6 +69,8 @@ def write_line(log: TextIO, step: dict) -> None:
     try:
         log.write(json.dumps(step) + "\n")
     except OSError as error:
+        with suppress(OSError):  # of what it holds still, which would be told instead
+            log.close()
         raise OSError(
             f"could not write {LOG}: {error}; free some disk and go on with --resume"
         ) from error
