@@ -35,14 +35,14 @@ EXTRAS = ROOT / "build" / "extras"  # what .ci/run installs apart from the rest
 POSITIONS = ("learned", "sinusoidal", "rotary", "alibi")  # that see order
 
 
-# Texts and labels; one more than a multiple of four.
+# Texts and their labels.
 SENTENCES = [
     (f"the {thing} was {so} {word} {end}", word)
     for thing in ("film", "book", "plot")
     for so in ("so", "very", "not")
     for word in ("good", "bad")
     for end in (".", "!")
-][:33]
+]
 
 
 def small_model(seed: int = 0, loud: bool = True, **changes) -> Decoder:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import finish, save_tiny, start
+from helpers import SENTENCES, finish, save_tiny, start
 from safetensors.torch import load_file
 
 from llmkit.finetuning import Classifier, ClassLoss, FinetuneOptions, Finetuning
@@ -21,13 +21,6 @@ from llmkit.training import alone_in, find_checkpoints, leave
 
 # `llmkit.finetuning.train` is the function of that name.
 TRAIN, RUN = (sys.modules[f"llmkit.finetuning.{name}"] for name in ("train", "run"))
-SENTENCES = [
-    (f"the {thing} was {so} {word} {end}", word)
-    for thing in ("film", "book", "plot")
-    for so in ("so", "very", "not")
-    for word in ("good", "bad")
-    for end in (".", "!")
-]
 RECIPE = dict(epochs=3, batch_size=12, dropout=0.1, word_dropout=0.2, freeze=0)
 RECIPE |= dict(evaluate_every=2, learning_rate=0.01, head_rate=0.01)
 STEPS = 9  # of three epochs
