@@ -30,8 +30,8 @@ SETUP_FILES = ["pyproject.toml", "constraints.txt", "environment.yml", "Makefile
 SETUP_FILES += [".ci/run", ".ci/setup_env.py", ".github/workflows/course.yml"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = dict(PROJECT["optional-dependencies"])
-APART = [x for name in ("tensorboard", "deepspeed") for x in EXTRAS.pop(name)]
-APART_FROM = "# tensorboard and deepspeed, and what they bring"
+APART = [x for name in ("tensorboard", "wandb", "deepspeed") for x in EXTRAS.pop(name)]
+APART_FROM = "# tensorboard, wandb and deepspeed, and what they bring"
 
 
 def pins(apart: bool = False) -> dict[str, str]:
