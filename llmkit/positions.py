@@ -96,7 +96,8 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """
     cos, sin = turns  # (T, K / 2) each
     a, b = x.chunk(2, dim=-1)  # (..., T, K / 2) each
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)  # (..., T, K)
+    turned = torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)  # (..., T, K)
+    return turned.to(x.dtype)  # of half precision, whose turns are exact all the same
 
 
 def alibi(n_heads: int, length: int) -> Tensor:

@@ -14,6 +14,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers import UnevenBatches, same_weights, small_model, train
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    checkpoint_wrapper,
+)
 
 from llmkit.training import (
     LOG,
@@ -53,6 +56,38 @@ def uninterrupted(tied=True, **recipe) -> tuple[torch.nn.Module, list]:
     """Train all 12 steps in one go, without a folder."""
     model = small_model(loud=False, tied=tied)
     return model, train(model, steps=12, **recipe)
+
+
+def test_a_run_that_computed_activations_twice_goes_on_without_and_back(tmp_path):
+    wrapped, plain = small_model(loud=False), small_model(3, loud=False)
+    for model in (wrapped, plain):
+        wraps = model is wrapped
+        if wraps:
+            model.blocks = torch.nn.ModuleList(map(checkpoint_wrapper, model.blocks))
+        steps = 7 if wraps else 12
+        config = TrainingConfig(steps=12, precision="fp32", out=tmp_path)
+        for step in fit(model, UnevenBatches(), config, resume=not wraps):
+            if step.number == steps:
+                break
+    whole, _ = uninterrupted()
+    assert same_weights(plain, whole)
+    shutil.rmtree(tmp_path / "step-00000012")
+    interrupted(tmp_path / "other", 7)
+    again = small_model(3, loud=False)
+    again.blocks = torch.nn.ModuleList(map(checkpoint_wrapper, again.blocks))
+    train(again, resume=True, steps=12, out=tmp_path / "other")
+    assert all(map(torch.equal, again.parameters(), whole.parameters()))
+
+
+def test_a_target_that_was_reached_is_reached_still(tmp_path):
+    batches = [UnevenBatches()[0]] * 50
+    told = dict(steps=50, evaluate_every=2, target_loss=2.35, out=tmp_path)
+    model = small_model(loud=False)
+    first = train(model, batches, batches[:1], **told)
+    assert 2 <= first[-1].number < 50 and first[-1].val_loss <= 2.35
+    assert train(small_model(3), batches, batches[:1], resume=True, **told) == []
+    told |= dict(target_loss=first[-1].val_loss - 0.01)  # a lower one goes on
+    assert train(small_model(3), batches, batches[:1], resume=True, **told)
 
 
 def names(folder) -> list[str]:

@@ -188,7 +188,7 @@ def stopped(process, out: Path, steps: int) -> int:
     process.send_signal(signal.SIGINT)
     code, _, err = finish(process)
     assert code == 130, err
-    (kept,) = find_checkpoints(out)
+    kept, *_ = find_checkpoints(out)
     return int(kept.name[-8:])
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from helpers import ROOT, UnevenBatches, finish, small_model, start, train
+from torch.distributed.fsdp import CPUOffloadPolicy
 
 from llmkit.training import (
     LOCK,
@@ -23,6 +24,7 @@ from llmkit.training import (
     launched,
     launcher,
     leave,
+    preparing,
     processes,
 )
 
@@ -63,6 +65,24 @@ def test_the_engine_that_was_asked_for_is_taken(monkeypatch):
     ask_for("FSDP2", monkeypatch)
     monkeypatch.setattr(processes, "engine", lambda accelerator: "FSDP2")
     assert len(train(small_model())) == 5
+
+
+def test_what_would_be_kept_off_the_gpu_is_refused(monkeypatch):
+    state = SimpleNamespace(
+        fsdp_plugin=SimpleNamespace(cpu_offload=CPUOffloadPolicy()),
+        deepspeed_plugin=SimpleNamespace(
+            deepspeed_config={"zero_optimization": {"offload_param": {"device": "cpu"}}}
+        ),
+    )
+    accelerator = SimpleNamespace(state=state)
+    config, adamw = TrainingConfig(steps=1), torch.optim.AdamW([torch.zeros(1)])
+    for engine, words in (
+        ("FSDP2", "sets fsdp_offload_params: true, and llmkit keeps all on the GPU"),
+        ("DeepSpeed", "sets offload_param_device: cpu, and llmkit .*: leave it out"),
+    ):
+        monkeypatch.setattr(preparing, "engine", lambda accelerator: engine)  # noqa: B023
+        with pytest.raises(ValueError, match=words):
+            preparing.prepare(accelerator, small_model(), [adamw], config)
 
 
 def launch(folder: Path, name: str, processes: int, **env) -> tuple[int, str]:
@@ -134,6 +154,21 @@ def test_a_launch_file_is_read_off_the_launchers_line(
         assert launched.launch_file() == expected
     finally:
         launched.launch_file.cache_clear()
+
+
+@pytest.mark.parametrize("config", [{"use_cpu": False}, {"num_processes": 1}])
+def test_a_launch_file_that_says_nothing_of_the_cpu_is_for_gpus(config, monkeypatch):
+    monkeypatch.setattr(launched, "launch_file", lambda: ("mine.yaml", config))
+    monkeypatch.setattr("torch.accelerator.device_count", lambda: 0)
+    with pytest.raises(ValueError, match="'mine.yaml' is for GPUs, 1 of them here, a"):
+        launched.check_devices()
+    monkeypatch.setattr("torch.accelerator.device_count", lambda: 1)
+    launched.check_devices()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 of them here, and torch sees 1: use"):
+        launched.check_devices()
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    launched.check_devices()
 
 
 # Who died

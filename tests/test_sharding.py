@@ -44,7 +44,12 @@ RUNS = {
     "adamw": dict(steps=10, clip=0.5),
     "muon": dict(steps=6, optimizer="muon", weight_decay=0.1),
     "in pieces": dict(steps=6, accumulation=2),
+    "tied": dict(steps=6),
+    "half": dict(steps=6, precision="bf16"),
 }
+# Of half precision, less is promised; its turns are the only numbers that stay whole.
+SHAPES = {"tied": dict(tied=True), "half": dict(positions="rotary", d_model=22)}
+NEAR = {"half": 0.03}
 
 
 class Batches(UnevenBatches):
@@ -59,9 +64,10 @@ class Batches(UnevenBatches):
         return inputs[:rows], labels[:rows]
 
 
-def model(seed: int = 0):
+def model(seed: int = 0, name: str = ""):
     """Build a model whose weights do not divide by two."""
-    return small_model(seed, loud=False, tied=False, d_model=21, n_heads=1)
+    shape = dict(tied=False, d_model=21, n_heads=1) | SHAPES.get(name, {})
+    return small_model(seed, loud=False, **shape)
 
 
 def evaluation() -> list:
@@ -73,7 +79,7 @@ def run_all(folder: Path) -> None:
     """Make every run; the first process leaves weights and losses in the folder."""
     told = {}
     for name, recipe in RUNS.items():
-        ours = model()
+        ours = model(name=name)
         steps = train(ours, Batches(5), evaluation(), **recipe)
         weights, _, _ = gather(ours, [])
         told[name] = {
@@ -132,7 +138,9 @@ def may_shard_here(original):
     def make(**options):
         accelerator = original(**options)
         accelerator.state.distributed_type = DistributedType.FSDP
-        accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        plugin = accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        if options["mixed_precision"] != "no":
+            plugin.set_mixed_precision(options["mixed_precision"])
         return accelerator
 
     return make
@@ -158,13 +166,13 @@ def far(one: dict, other: dict) -> float:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_weights_that_are_cut_train_as_whole_ones_do(name, both):
-    ours = model()
+    ours, near = model(name=name), NEAR.get(name, 1e-4)
     steps = train(ours, Batches(5), evaluation(), **RUNS[name])
     theirs = {n: p.detach() for n, p in ours.named_parameters()}
-    assert far(load_file(both / f"{name}.st"), theirs) < 1e-4
+    assert far(load_file(both / f"{name}.st"), theirs) < near
     told = json.loads((both / "told.json").read_text())[name]
-    assert told["losses"] == pytest.approx([step.loss for step in steps], abs=1e-4)
-    assert told["val_loss"] == pytest.approx(steps[-1].val_loss, abs=1e-4)
+    assert told["losses"] == pytest.approx([step.loss for step in steps], abs=near)
+    assert told["val_loss"] == pytest.approx(steps[-1].val_loss, abs=near)
     # and they were: each process holds about a half
     assert told["cut"] and 0.4 < told["here"] / told["whole"] < 0.6
 
@@ -252,7 +260,7 @@ def take_deepspeed() -> None:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_CPU
         accelerator = original(**options)
         plugin = DeepSpeedPlugin()
-        plugin.set_mixed_precision("no")
+        plugin.set_mixed_precision(options["mixed_precision"])
         plugin.select(_from_accelerator_state=True)
         accelerator.state.distributed_type = DistributedType.DEEPSPEED
         # Accelerate asks this again and again
@@ -275,6 +283,17 @@ def fit_zero(folder: Path) -> None:
         save_file({n: w.contiguous() for n, w in weights.items()}, folder / "fit.st")
         told = [[step.loss for step in steps], steps[-1].val_loss]
         (folder / "fit.json").write_text(json.dumps(told))
+    told = {}
+    for name in SHAPES:
+        ours = model(name=name)
+        steps = train(ours, Batches(5), **ZERO | RUNS[name])
+        weights, _, _ = gather(ours, [])
+        told[name] = [step.loss for step in steps]
+        if processes.is_main():
+            save_file(
+                {n: w.contiguous() for n, w in weights.items()}, folder / f"{name}.st"
+            )
+    (folder / "shapes.json").write_text(json.dumps(told))
     go_on(folder)
     processes.leave()
 
@@ -417,6 +436,13 @@ def test_fit_trains_by_deepspeed_and_any_engine_reads_its_checkpoint(stage, tmp_
     losses, val_loss = json.loads((tmp_path / "fit.json").read_text())
     assert losses == pytest.approx([step.loss for step in steps], abs=1e-4)
     assert val_loss == pytest.approx(steps[-1].val_loss, abs=1e-4)
+    told = json.loads((tmp_path / "shapes.json").read_text())
+    for name in SHAPES:
+        ours, near = model(name=name), NEAR.get(name, 1e-4)
+        steps = train(ours, Batches(5), **ZERO | RUNS[name])
+        theirs = {n: p.detach() for n, p in ours.named_parameters()}
+        assert far(load_file(tmp_path / f"{name}.st"), theirs) < near
+        assert told[name] == pytest.approx([step.loss for step in steps], abs=near)
     # and one process goes on from there as from a checkpoint of its own
     longer = ZERO | dict(steps=11)
     alone, out = model(), tmp_path / "fit"

@@ -1,14 +1,23 @@
 """Check that steps come out as curves, by a tracker of Accelerate's, and only if so."""
 
+import csv
 import json
 import shutil
 
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from conftest import need
-from helpers import finish, has_extra, quick_tiny, start_with_extras
+from helpers import (
+    SENTENCES,
+    finish,
+    has_extra,
+    quick_tiny,
+    save_tiny,
+    start_with_extras,
+)
 
 from llmkit.cli import main
+from llmkit.finetuning import FinetuneOptions, Finetuning
 from llmkit.training import Step, chosen_tracker, track, tracking
 
 STEPS = [Step(1, 2.5, 0.1, 64, 0.5, 0.5), Step(2, 2.0, 0.2, 128, 1.0, 1.0, 1.9)]
@@ -113,6 +122,18 @@ def test_a_run_writes_its_metrics_always_and_its_curves_if_told(noted, tmp_path)
     lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["number"] for line in lines] == [1, 2, 3]
     assert [entry[0] for entry in noted[2:-1]] == [1, 2, 3]
+
+
+def test_runs_that_are_averaged_have_curves_of_their_own(noted, tmp_path):
+    with open(tmp_path / "train.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *SENTENCES])
+    data, model = str(tmp_path / "train.csv"), str(save_tiny(tmp_path / "tiny"))
+    told = dict(data=data, validation=data, model=model, out=tmp_path / "out")
+    told |= dict(epochs=1, average=2, track="tensorboard")
+    list(Finetuning(FinetuneOptions(**told)).steps())
+    names = [x[0] for x in noted if isinstance(x, tuple) and isinstance(x[0], str)]
+    assert names == ["tensorboard/run-00", "tensorboard/run-01"]
+    assert noted.count("finish") == 2
 
 
 READ = """

@@ -34,6 +34,7 @@ def watch(work, line: Callable, environment: dict[str, str], restarts: int) -> i
         environment = {**os.environ, **environment, MISTAKE: str(mistake)}
         environment[LAUNCHER] = str(os.getpid())
         for left in range(restarts, -1, -1):
+            death.unlink(missing_ok=True)
             code = _run(_telling(line(work), death), environment)
             if code in (0, 130):
                 return code

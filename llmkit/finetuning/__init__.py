@@ -18,10 +18,11 @@ from llmkit.finetuning.cures import ClassLoss, average, class_weights, layer_rat
 from llmkit.finetuning.evaluation import Evaluation, Mistake, evaluate_classes
 from llmkit.finetuning.examples import Examples, Splits, load_splits, read_examples
 from llmkit.finetuning.loading import load_classifier
+from llmkit.finetuning.options import FinetuneOptions
 from llmkit.finetuning.recipe import Recipe
 from llmkit.finetuning.reporting import DataReport, report
 from llmkit.finetuning.rows import Skipped
-from llmkit.finetuning.run import FinetuneOptions, Finetuning
+from llmkit.finetuning.run import Finetuning
 from llmkit.finetuning.train import FineStep, batches_of, score, train
 from llmkit.finetuning.use import predict
 

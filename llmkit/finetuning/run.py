@@ -1,6 +1,5 @@
 """One fine-tuning, from its options to its result. Lesson 07."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -9,20 +8,26 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from llmkit.finetuning.classifier import Classifier
 from llmkit.finetuning.cures import average
 from llmkit.finetuning.evaluation import Evaluation, evaluate_classes
 from llmkit.finetuning.examples import Splits, load_splits
+from llmkit.finetuning.folder import (
+    CHECKPOINTS,
+    DONE,
+    MAY_CHANGE,
+    OLD,
+    check_folder,
+    identity,
+)
 from llmkit.finetuning.loading import load_classifier
-from llmkit.finetuning.recipe import Recipe
+from llmkit.finetuning.options import FinetuneOptions
 from llmkit.finetuning.reporting import DataReport, report
 from llmkit.finetuning.train import FineStep, train
 from llmkit.finetuning.use import predict
 from llmkit.training import (
     LOG,
-    RECORD,
     alone_in,
     check_same_run,
     chosen_tracker,
@@ -38,43 +43,6 @@ from llmkit.training import (
     write_line,
     write_record,
 )
-
-FILES = ("config.json", "model.safetensors", RECORD)
-CHECKPOINTS = "checkpoints"  # folder in --out, of a run that is not at its end
-# What a run may go on with otherwise than it began: texts may lie elsewhere.
-MAY_CHANGE = ("data", "validation", "test", "text", "label", "bad_rows", "out", "track")
-MAY_CHANGE += ("save_every", "overwrite", "resume")
-# What a model of another kind may have left, and would be read beside the new one.
-OLD = (RECORD, "model*.safetensors*", "tokenizer*.json", "vocab.*", "merges.txt")
-OLD += ("special_tokens_map.json", "added_tokens.json")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneOptions(Recipe):
-    """What to fine-tune, on what, how, and where it goes."""
-
-    data: str  # reviews, hub:NAME, or a .csv .tsv .jsonl .parquet or "label text" .txt
-    out: Path  # folder for the classifier
-    model: str = "minilm"  # minilm (no network), a folder, or a hub id
-    validation: str | None = None  # what the best step is chosen by; else a tenth
-    test: str | None = None  # what is judged at the very end
-    text: str | None = None  # column of the texts, where it can't be guessed
-    label: str | None = None  # column of the labels, likewise
-    track: str = "auto"  # curves: tensorboard (auto: where installed), wandb or none
-    bad_rows: Literal["refuse", "skip"] = "refuse"  # rows without a text or a label
-    save_every: float = 60.0  # seconds between checkpoints, which go with the end
-    overwrite: bool = False  # throw away what --out holds
-    resume: bool = False  # go on with the run that --out holds
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.save_every <= 0:
-            raise ValueError(f"--save-every must be above 0: got {self.save_every}")
-        if self.overwrite and self.resume:
-            raise ValueError(
-                "--overwrite throws the old run away and --resume goes on with it: "
-                "choose one"
-            )
 
 
 @dataclass
@@ -95,7 +63,7 @@ class Finetuning:
                 "--adversarial asks for gradients twice a step, which DeepSpeed takes "
                 "for two steps: use the launch file fsdp2, or leave it out"
             )
-        _check_folder(told)
+        check_folder(told)
         self.splits: Splits = load_splits(
             told.data,
             told.validation,
@@ -105,7 +73,7 @@ class Finetuning:
             label=told.label,
             bad_rows=told.bad_rows,
         )
-        self.identity = _identity(told, self.splits)
+        self.identity = identity(told, self.splits)
         if told.resume:
             check_same_run(told.out, self.identity, MAY_CHANGE)
         self.seconds, self.seen = 0.0, 0
@@ -131,6 +99,7 @@ class Finetuning:
         """
         told = self.options
         if self.was_done:
+            shutil.rmtree(told.out / DONE, ignore_errors=True)
             return
         with alone_in(told.out):
             if is_main():  # the others train along and write nothing
@@ -140,7 +109,8 @@ class Finetuning:
             wait_for_all()  # nobody reads the checkpoints any more
             if is_main():
                 self.classifier.save(told.out)
-                shutil.rmtree(told.out / CHECKPOINTS)
+                os.replace(told.out / CHECKPOINTS, told.out / DONE)  # whole or not
+                shutil.rmtree(told.out / DONE)
             wait_for_all()  # the folder is whole before any process goes
 
     def _recall(self) -> None:
@@ -156,9 +126,10 @@ class Finetuning:
     def _open(self) -> None:
         """Make the folder this run's; what another left goes, if that was asked for."""
         told, out = self.options, self.options.out
-        _check_folder(told)  # again: a run may have ended there meanwhile
+        check_folder(told)  # again: a run may have ended there meanwhile
         if told.resume:
             return
+        shutil.rmtree(out / DONE, ignore_errors=True)  # what a killed run left
         if told.overwrite:
             for old in (file for name in OLD for file in out.glob(name)):
                 old.unlink()
@@ -173,7 +144,8 @@ class Finetuning:
         told, states = self.options, []
         for k in range(told.average):
             self.classifier = self._begin() if k else self.classifier
-            run = track(self._train(k), told.out, told.track, self.identity)
+            name = f"run-{k:02d}" if told.average > 1 else ""
+            run = track(self._train(k), told.out, told.track, self.identity, name)
             yield from self._written(run, k)
             states.append(self.classifier.state_dict())
         if len(states) > 1:
@@ -220,10 +192,17 @@ class Finetuning:
             self.classifier = self._joined(out)
 
     def _joined(self, out: Path) -> Classifier:
-        """Return the best classifier of a run, whole again."""
+        """Return the best classifier of a run, whole again.
+
+        What was frozen is taken as it was: DeepSpeed has it in half precision.
+        """
         wait_for_all()  # for the first, which writes the checkpoint
         fresh = self._begin()
-        fresh.load_state_dict(load_best(find_checkpoints(out)[0]))
+        fresh.freeze(self.options.freeze)
+        best = load_best(find_checkpoints(out)[0])
+        kept = {n for n, p in fresh.named_parameters() if not p.requires_grad}
+        best = {name: x for name, x in best.items() if name not in kept}
+        fresh.load_state_dict(best, strict=False)
         return fresh.to(next(self.classifier.parameters()).device)
 
     def result(self) -> dict:
@@ -251,42 +230,3 @@ class Finetuning:
             "macro_f1": round(self.evaluation.macro_f1.value, 5),
             "predictions_per_second": round(len(examples) / reading, 1),
         }
-
-
-def _identity(options: FinetuneOptions, splits: Splits) -> dict:
-    """Return what says which run this is."""
-    told = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
-    texts = repr(
-        [(x.texts, x.labels, x.names) for x in (splits.train, splits.validation)]
-    )
-    digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest()
-    return told | {"text_sha256": digest}
-
-
-def _check_folder(options: FinetuneOptions) -> None:
-    """Keep a new run from mixing with what lies in its folder."""
-    out = options.out
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {str(out)!r} is a file; give a folder")
-    known = options.model != "minilm" and out.exists()  # else there is no such model
-    if known and Path(os.path.expanduser(options.model)).resolve() == out.resolve():
-        raise ValueError("--out is the folder of --model, which would be overwritten")
-    begun = (out / RECORD).exists()
-    going = begun and (out / CHECKPOINTS).exists()
-    if options.resume and not begun:
-        raise ValueError(
-            f"--resume: {str(out)!r} holds no run to go on with; leave --resume out to "
-            "begin one"
-        )
-    if options.resume or options.overwrite:
-        return
-    if going:
-        raise ValueError(
-            f"--out {str(out)!r} holds a run that was stopped; choose another folder, "
-            "or add --resume to go on with it, or --overwrite to throw it away"
-        )
-    if old := [name for name in FILES if (out / name).exists()]:
-        raise ValueError(
-            f"--out {str(out)!r} holds another model ({old[0]}); choose another "
-            "folder, or add --overwrite to replace it"
-        )

@@ -75,18 +75,13 @@ def commands(
     """
     launch = launch_of(question, chosen)
     start = ["accelerate launch", f"--config_file {launch.path}", *launch.accelerate]
-    if not (told and by_llmkit(chosen)) or _is_cut(chosen, told):
+    if not (told and by_llmkit(chosen)):
         mixed = chosen.precision.replace("fp32", "no")
         own = " ".join([*start, f"--mixed_precision {mixed} your_training_script.py"])
         return own, own, launch.notes
     work = _work(question, chosen, told)
     ours = " ".join(["llmkit launch", launch.name, *launch.llmkit, "--", work])
     return ours, " ".join([*start, "-m llmkit", work]), launch.notes
-
-
-def _is_cut(chosen: Option, told: Sequence[str]) -> bool:
-    """Tell whether `llmkit finetune`, which needs a whole model, would get a part."""
-    return _is_finetune(told) and chosen.strategy not in ("single", "ddp")
 
 
 def _is_finetune(told: Sequence[str]) -> bool:

@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmkit.training.sharding import cut_like, is_sharded, whole, whole_shape
-from llmkit.training.zero import is_zero, put_back, whole_state
+from llmkit.training.processes import is_main
+from llmkit.training.sharding import cut_like, is_sharded, whole
+from llmkit.training.zero import is_zero, put_back, whole_shape, whole_state
 
 BEST = "best.safetensors"
 
@@ -34,19 +35,28 @@ def save_checkpoint(
     return write_checkpoint(folder, step, gather(model, optimizers), numbers, keep)
 
 
-def gather(model: nn.Module, optimizers: list) -> tuple[dict, dict, list[str]]:
+def gather(
+    model: nn.Module, optimizers: list, keep: bool = True
+) -> tuple[dict, dict, list[str]]:
     """Return whole weights, whole optimizer state, and the optimizers' kinds.
 
-    Where weights are cut among processes, all of them must call this together.
+    Where weights are cut among processes, all of them must call this together. Each
+    tensor goes to the machine's memory as soon as it is joined: a GPU may hold no more
+    than its part of all. keep: False where another process is to have them alone.
     """
+
+    def join(tensor: Tensor) -> Tensor | None:
+        found = whole(tensor).detach()
+        return found.cpu() if keep else None
+
     weights, seen = {}, set()
     for name, weight in model.state_dict(keep_vars=True).items():
         if id(weight) not in seen:  # a tied head is its embedding
-            weights[name] = whole(weight).detach()
+            weights[name] = join(weight)
         seen.add(id(weight))
     if optimizers and is_zero(model):
-        return weights, whole_state(model, *optimizers), _kinds(optimizers)
-    state = {n: whole(t) for n, t in _flatten(model, optimizers).items()}
+        return weights, whole_state(model, *optimizers, keep), _kinds(optimizers)
+    state = {name: join(x) for name, x in _flatten(model, optimizers).items()}
     return weights, state, _kinds(optimizers)
 
 
@@ -99,11 +109,14 @@ def write_checkpoint(
 def joined(model: nn.Module, fresh: Callable[[], nn.Module]) -> nn.Module:
     """Return a model with whole weights: itself, or a fresh one if its own are cut.
 
-    Where they are, all processes must call this together.
+    Where they are, all processes must call this together, and the first gets it; the
+    others keep what they have.
     """
     if not is_sharded(model):
         return model
-    weights, _, _ = gather(model, [])
+    weights, _, _ = gather(model, [], keep=is_main())
+    if not is_main():
+        return model
     other = fresh()
     other.load_state_dict(_as_here(other, weights))
     return other
@@ -216,7 +229,7 @@ def _kinds(optimizers: list) -> list[str]:
 
 def _flatten(model: nn.Module, optimizers: list) -> dict[str, Tensor]:
     """Give each tensor of the optimizers' state a name."""
-    names = {id(weight): name for name, weight in model.named_parameters()}
+    names = {id(weight): name for name, weight in _named(model).items()}
     return {
         f"{i}/{names[id(weight)]}/{key}": value
         for i, optimizer in enumerate(optimizers)
@@ -225,8 +238,17 @@ def _flatten(model: nn.Module, optimizers: list) -> dict[str, Tensor]:
     }
 
 
+def _named(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name the weights as a state_dict does, which knows no wrapped blocks.
+
+    Activation checkpointing, where a launch file asks for it, wraps each block.
+    """
+    named = model.named_parameters()
+    return {name.replace("_checkpoint_wrapped_module.", ""): x for name, x in named}
+
+
 def _unflatten(model: nn.Module, optimizers: list, tensors: dict) -> None:
-    weights = dict(model.named_parameters())
+    weights = _named(model)
     for name, value in tensors.items():
         i, weight, key = name.split("/")
         where, optimizer = weights[weight], optimizers[int(i)]

@@ -28,7 +28,7 @@ def check_devices() -> None:
     """
     name, config = launch_file()
     asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    if asked or config.get("use_cpu", True):
+    if not name or asked or config.get("use_cpu"):
         return
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     there = torch.accelerator.device_count()

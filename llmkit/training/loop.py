@@ -112,7 +112,7 @@ def fit(
         more, best = judge.memory()
         main = accelerator.is_main_process
         if config.out and (main or is_sharded(model)):  # all give what they have
-            found = gather(*parts)
+            found = gather(*parts, keep=main)
             if main:
                 told = (found, numbers | more, config.keep, best)
                 write_checkpoint(config.out, number, *told)
@@ -123,11 +123,9 @@ def fit(
         while (done := progress(config, number, seconds)) < 1 and not judge.enough:
             with interrupts.held(), naming_a_loss(accelerator):
                 whole, began = False, time.perf_counter()
-                model.train()
-                _draw_anew(accelerator, config.seed, number)
                 share = rate(config, _middle(config, done))
                 learn = (model, objective, optimizers, config, share)
-                loss, count = _step(accelerator, batches[number], *learn)
+                loss, count = _step(accelerator, number, batches[number], *learn)
                 if not math.isfinite(loss):
                     raise _diverged(f"the loss is {loss}", number + 1, config)
                 told = time.perf_counter() - began, interrupts.caught
@@ -137,12 +135,14 @@ def fit(
                 done = progress(config, number, seconds)
                 val_loss = judge.judge() if _due(config, number, done) else None
                 whole = True
-                if unsaved > config.save_every:
-                    save()
-                    saved, saved_at = number, time.monotonic()
             yield Step(number, loss, share, tokens, seconds, done, val_loss, note)
             note = ""
             interrupts.heed()
+            if unsaved > config.save_every:  # after the caller has noted the step
+                with interrupts.held(), naming_a_loss(accelerator):
+                    save()
+                saved, saved_at = number, time.monotonic()
+                interrupts.heed()
         if saved != number:
             save()
     except (KeyboardInterrupt, GeneratorExit):  # Ctrl-C, or the caller's `break`
@@ -183,9 +183,11 @@ def _draw_anew(accelerator, seed: int, number: int) -> None:
 
 
 def _step(
-    accelerator, batch, model, objective, optimizers, config, share
+    accelerator, number, batch, model, objective, optimizers, config, share
 ) -> tuple[float, int]:
     """Make one update; return the batch's mean loss and its number of labels."""
+    model.train()
+    _draw_anew(accelerator, config.seed, number)
     pieces = accelerator.num_processes * config.accumulation
     inputs, labels = batch
     count = int((labels != IGNORE).sum())  # of all processes: each sees the batch

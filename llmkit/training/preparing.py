@@ -5,13 +5,16 @@ from torch import nn
 from llmkit.training.checkpoints import find_checkpoints, load_latest
 from llmkit.training.processes import agree, engine, naming_a_loss, wait_for_all
 from llmkit.training.sharding import is_sharded, local
-from llmkit.training.zero import set_up
+from llmkit.training.zero import offloading, set_up
 
 
 def prepare(accelerator, model: nn.Module, optimizers: list, config) -> tuple:
     """Hand model and optimizers to accelerate."""
     if engine(accelerator) == "DeepSpeed":
         set_up(accelerator, optimizers, config)
+    plugin = accelerator.state.fsdp_plugin if "FSDP" in engine(accelerator) else None
+    if type(getattr(plugin, "cpu_offload", None)).__name__ == "CPUOffloadPolicy":
+        raise offloading("fsdp_offload_params: true")
     if config.compile:
         model.compile()  # in place: its weights keep their names
     with naming_a_loss(accelerator):

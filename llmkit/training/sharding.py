@@ -27,11 +27,6 @@ def whole_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: whole(x).detach().clone() for name, x in state.items()}
 
 
-def whole_shape(tensor: Tensor) -> tuple[int, ...]:
-    """Return the shape that a tensor has when it is joined."""
-    return getattr(tensor, "ds_shape", tensor.shape)
-
-
 def local(tensor: Tensor) -> Tensor:
     """Return this process's part of a tensor that is cut."""
     return tensor.to_local() if _is_cut(tensor) else tensor

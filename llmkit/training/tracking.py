@@ -8,12 +8,14 @@ TRACKERS = ("auto", "none", "tensorboard", "wandb")
 SHOWN = ("loss", "val_loss", "val_accuracy", "val_f1", "rate", "tokens", "seconds")
 
 
-def track(steps: Iterable, out: Path, kind: str = "auto", about=None) -> Iterator:
+def track(
+    steps: Iterable, out: Path, kind: str = "auto", about=None, name: str = ""
+) -> Iterator:
     """Pass on each step of `fit` and have one of Accelerate's trackers note it.
 
     kind: "tensorboard" (to the folder `out`), "wandb" (Weights & Biases), "none", or
-    "auto": TensorBoard where it is installed. about: what says which run this is. Of
-    several processes the first notes.
+    "auto": TensorBoard where it is installed. about: what says which run this is; name:
+    of one of several in the folder. Of several processes the first notes.
 
     Raises: ValueError if there is no such tracker, it is not installed, or can't begin.
 
@@ -26,7 +28,7 @@ def track(steps: Iterable, out: Path, kind: str = "auto", about=None) -> Iterato
     try:
         for step in steps:
             if tracker is None and kind != "none":
-                tracker = _start(kind, Path(out), about or {}, step.number)
+                tracker = _start(kind, Path(out), about or {}, name, step.number)
             if tracker:
                 told = {name: getattr(step, name, None) for name in SHOWN}
                 told = {name: x for name, x in told.items() if x is not None}
@@ -58,7 +60,7 @@ def chosen_tracker(kind: str) -> str:
     return kind
 
 
-def _start(kind: str, out: Path, about: dict, first: int):
+def _start(kind: str, out: Path, about: dict, name: str, first: int):
     """Start one of Accelerate's trackers, with what says which run this is.
 
     first: the step that is noted first; TensorBoard drops what it has of that and later
@@ -69,8 +71,8 @@ def _start(kind: str, out: Path, about: dict, first: int):
     about = {k: v if isinstance(v, int | float) else str(v) for k, v in about.items()}
     board = {"logging_dir": out, "purge_step": first}
     where = board if kind == "tensorboard" else {"dir": str(out)}
-    name = "tensorboard" if kind == "tensorboard" else "llmkit"
-    tracker = LOGGER_TYPE_TO_CLASS[kind](name, **where)
+    run = "/".join([kind.replace("wandb", "llmkit"), *([name] if name else [])])
+    tracker = LOGGER_TYPE_TO_CLASS[kind](run, **where)
     try:
         tracker.start()
     except Exception as error:  # of many kinds

@@ -15,7 +15,8 @@ AVERAGES = ("exp_avg", "exp_avg_sq")  # AdamW's
 def set_up(accelerator, optimizers: list, config: TrainingConfig) -> None:
     """Fill in what a launch file can't know.
 
-    Raises: ValueError for an optimizer that needs whole matrices.
+    Raises: ValueError for an optimizer that needs whole matrices, or for offloading,
+    which puts an optimizer of DeepSpeed's own in the place of AdamW.
     """
     kinds = [type(optimizer).__name__ for optimizer in optimizers]
     if kinds != ["AdamW"]:
@@ -24,9 +25,21 @@ def set_up(accelerator, optimizers: list, config: TrainingConfig) -> None:
             "needs whole matrices; use --optimizer adamw, or the launch file fsdp2"
         )
     told = accelerator.state.deepspeed_plugin.deepspeed_config
+    for what in ("offload_optimizer", "offload_param"):
+        where = told["zero_optimization"].get(what, {}).get("device") or "none"
+        if where != "none":
+            raise offloading(f"{what}_device: {where}")
     told["gradient_clipping"] = config.clip  # DeepSpeed clips where the gradients are
     told["gradient_accumulation_steps"] = 1  # `fit` itself cuts the batch
     told["train_micro_batch_size_per_gpu"] = 1  # for its own statistics alone
+
+
+def offloading(what: str) -> ValueError:
+    """Say that a launch file asks to keep on the CPU what is computed on a GPU."""
+    return ValueError(
+        f"the launch file sets {what}, and llmkit keeps all on the GPU: leave it out, "
+        "and use more GPUs or a smaller model"
+    )
 
 
 def by_deepspeed(weight: Tensor) -> bool:
@@ -51,10 +64,17 @@ def whole_weight(weight: Tensor) -> Tensor:
     return safe_get_full_fp32_param(weight)
 
 
-def whole_state(model: nn.Module, optimizer) -> dict[str, Tensor]:
+def whole_shape(tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape that a tensor has when it is joined."""
+    return getattr(tensor, "ds_shape", tensor.shape)
+
+
+def whole_state(
+    model: nn.Module, optimizer, keep: bool = True
+) -> dict[str, Tensor | None]:
     """Join AdamW's state, each tensor under the name that it has elsewhere.
 
-    optimizer: DeepSpeed's, around AdamW.
+    optimizer: DeepSpeed's, around AdamW. keep: whether this process is to have it.
     """
     from deepspeed.utils import safe_get_full_optimizer_state
 
@@ -65,7 +85,8 @@ def whole_state(model: nn.Module, optimizer) -> dict[str, Tensor]:
         if weight.requires_grad:
             for key in AVERAGES:
                 state = safe_get_full_optimizer_state(weight, key)
-                found[f"0/{name}/{key}"] = state.view(whole_weight(weight).shape)
+                whole = state.view(whole_shape(weight)).cpu() if keep else None
+                found[f"0/{name}/{key}"] = whole
             found[f"0/{name}/step"] = count.clone()
     return found
 

@@ -133,7 +133,7 @@ class Stack(nn.Module):
         if c.positions == "learned":
             x = x + learned(self.positions.weight, T, start)  # (B, T, D)
         if self.sinusoids is not None:
-            x = x + self.sinusoids[start : start + T]  # (B, T, D)
+            x = x + self.sinusoids[start : start + T].to(x.dtype)  # (B, T, D)
         if c.n_segments:
             parts = torch.zeros_like(ids) if segments is None else segments  # (B, T)
             x = x + look_up(self.segments, parts, "segments", "use the")  # (B, T, D)
