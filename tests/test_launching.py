@@ -537,6 +537,10 @@ def test_two_processes_fine_tune_as_one_does(here):
     felt = [name for name in theirs if not name.endswith("key.bias")]
     assert max(float((ours[n] - theirs[n]).abs().max()) for n in felt) < 1e-5
     assert results[0]["accuracy"] == results[1]["accuracy"]
+    # Each text of validation is judged once, by one of the two.
+    logs = [(here / name / "metrics.jsonl").read_text().splitlines() for name in "12"]
+    one, two = ([json.loads(line)["val_loss"] for line in log] for log in logs)
+    assert [x for x in two if x] == pytest.approx([x for x in one if x], abs=1e-5)
 
 
 @pytest.mark.slow

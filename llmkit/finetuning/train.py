@@ -21,7 +21,9 @@ from llmkit.training import (
     TrainingConfig,
     as_main_has_it,
     fit,
+    from_all,
     is_sharded,
+    join,
     whole_weights,
 )
 
@@ -175,9 +177,17 @@ def _fit(
 def score(classifier: Classifier, examples: Examples) -> dict[str, float]:
     """Return the loss, accuracy and macro F1 on these texts, as a `FineStep` has them.
 
-    The loss is in nats a text.
+    The loss is in nats a text. Several processes share the texts, but for a classifier
+    that is cut among them, through which all go together.
     """
-    p = predict(classifier, examples.texts)  # (N, C)
+    state, texts = join(), examples.texts
+    rank, W = state.process_index, state.num_processes
+    if W == 1 or is_sharded(classifier):
+        p = predict(classifier, texts)  # (N, C)
+    else:
+        p = torch.empty(len(texts), len(classifier.names))  # (N, C)
+        for k, part in enumerate(from_all(predict(classifier, texts[rank::W]))):
+            p[k::W] = part
     labels = torch.tensor(examples.labels)  # (N,)
     loss = -p.gather(1, labels[:, None]).clamp_min(1e-9).log().mean()
     return {

@@ -25,6 +25,7 @@ from llmkit.training.optimizers import Muon, make_optimizers, orthogonalize
 from llmkit.training.precision import best_precision, uses_cuda
 from llmkit.training.processes import (
     as_main_has_it,
+    from_all,
     is_main,
     join,
     leave,
@@ -54,6 +55,7 @@ __all__ = [
     "evaluate",
     "find_checkpoints",
     "fit",
+    "from_all",
     "is_main",
     "is_sharded",
     "join",

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 from llmkit.training.launched import check_devices, engine_asked_for
 
@@ -54,6 +54,14 @@ def wait_for_all() -> None:
     state = join()
     with naming_a_loss(state):
         state.wait_for_everyone()
+
+
+def from_all(value) -> list:
+    """Return what each process has, in their order; all must call it together."""
+    if join().num_processes == 1:
+        return [value]
+    with naming_a_loss(join()):
+        return gather_object([value])
 
 
 def as_main_has_it(value):
