@@ -5,8 +5,10 @@ PROFILE ?= cpu
 ARGS ?=
 LAB_ARGS ?=
 PYTEST_ARGS ?=
-# Tests that want the machine to themselves.
-ALONE := slow and (process or browser or lesson)
+# Tests that want the machine to themselves, and those that start processes, of which
+# two workers take a file each.
+ALONE := slow and (browser or lesson)
+PROCESSES := slow and process and not (browser or lesson)
 FIRST := notebooks/00_start_here.ipynb
 
 ifeq ($(OS),Windows_NT)
@@ -37,8 +39,10 @@ course: setup ## execute every lesson headlessly (PROFILE=smoke|cpu|gpu), then p
 
 test: setup ## run all tests, the fast ones first
 ifeq ($(PYTEST_ARGS),)
-	@"$(PY)" -m pytest -m "not ($(ALONE))" -n 2 --dist worksteal; quick=$$?; \
-	"$(PY)" -m pytest -m "$(ALONE)" && exit $$quick
+	@"$(PY)" -m pytest -m "not (slow and (process or browser or lesson))" -n 2 \
+	--dist worksteal; quick=$$?; \
+	"$(PY)" -m pytest -m "$(PROCESSES)" -n 2 --dist loadfile; processes=$$?; \
+	"$(PY)" -m pytest -m "$(ALONE)" && exit $$((quick + processes))
 else
 	"$(PY)" -m pytest $(PYTEST_ARGS)
 endif

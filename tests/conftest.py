@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -26,6 +27,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the learner's own progress out of reach, for doctests and kernels too."""
+    # A shell that runs this in the background makes it deaf to Ctrl-C, children too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):  # two workers share the cores as they are
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     home = tempfile.TemporaryDirectory(prefix="llmkit-tests-")

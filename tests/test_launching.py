@@ -433,7 +433,7 @@ def test_a_launcher_that_is_killed_leaves_no_run_behind(here):
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_process_that_falls_silent_is_given_up_after_the_time_limit(here):
-    line = ["cpu", "--processes", 2, "--time-limit", 3]
+    line = ["cpu", "--processes", 2, "--time-limit", 6]
     line += pretrain(here / "out", "--max-steps", 100_000)
     process = launch_for_real(*line, cwd=here)
     wait_for_steps(process, here / "out", 3)
