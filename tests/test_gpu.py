@@ -131,9 +131,22 @@ def plain(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.parametrize("precision", CLOSE)
 @pytest.mark.parametrize(
-    "name", each_engine("that the losses are those of a plain run")
+    ("name", "precision"),
+    [
+        pytest.param("cpu", "fp32", id="cpu"),
+        *(
+            on_gpu(
+                name,
+                precision,
+                unmeasured=f"the losses by {name} in {precision}, "
+                "which are to be a plain run's",
+            )
+            for name in ENGINES
+            if name != "cpu"
+            for precision in CLOSE
+        ),
+    ],
 )
 def test_every_engine_comes_to_the_losses_of_a_plain_run(
     name, precision, plain, tmp_path

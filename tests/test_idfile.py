@@ -187,12 +187,12 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 @pytest.mark.timeout(1200)  # a minute and a half where nothing else runs
 def test_a_large_text_is_encoded_and_read_in_little_memory():
     # Of these, torch alone takes 250 MB; the benchmark does the same with 1 GB of text.
-    script = [ROOT / "benchmarks" / "large_text.py", "--megabytes", "150"]
+    script = [ROOT / "benchmarks" / "large_text.py", "--megabytes", "130"]
     done = subprocess.run(
         [sys.executable, *map(str, script)], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["megabytes"] >= 150
+    assert result["megabytes"] >= 130
     assert result["peak_mb_after_writing"] < 120
     assert result["peak_mb"] < 400

@@ -437,7 +437,10 @@ def test_a_process_that_falls_silent_is_given_up_after_the_time_limit(here):
     line += pretrain(here / "out", "--max-steps", 100_000)
     process = launch_for_real(*line, cwd=here)
     wait_for_steps(process, here / "out", 3)
-    workers(process)[1].suspend()  # as a machine that hangs
+    first, second = workers(process)
+    second.suspend()  # as a machine that hangs
+    psutil.wait_procs([first], timeout=60)
+    second.resume()  # or it would be waited for once more, to end
     code, _, err = finish(process, timeout=90)
     assert code == 1
     words = "process 0 of 2 lost another one, which died or did not answer in time"
@@ -445,24 +448,37 @@ def test_a_process_that_falls_silent_is_given_up_after_the_time_limit(here):
     assert "llmkit launch: error: process 0 of 2 died with exit code 1, its own" in err
 
 
+OFTEN = ("--max-steps", 30, "--save-every", 0.001)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> Path:
+    """Make a run of two processes that nobody kills."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    (folder / "good.txt").write_text(TEXT)
+    line = ["cpu", "--processes", 2, *pretrain(folder / "out", *OFTEN)]
+    code, _, err = finish(launch_for_real(*line, cwd=folder))
+    assert code == 0, err
+    return folder / "out"
+
+
 @pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(("who", "first"), [(1, ()), (0, ("--overwrite",))])
-def test_a_restart_goes_on_from_the_last_checkpoint_and_ends_alike(who, first, here):
+def test_a_restart_goes_on_from_the_last_checkpoint_and_ends_alike(
+    who, first, unbroken, here
+):
     """Kill a process of two in the middle; what comes of it is the unbroken run."""
-    out, whole = here / "out", here / "whole"
-    flags = ("--max-steps", 30, "--save-every", 0.001, *first)
+    out = here / "out"
     line = ["cpu", "--processes", 2, "--max-restarts", 1]
-    process = launch_for_real(*line, *pretrain(out, *flags), cwd=here)
+    process = launch_for_real(*line, *pretrain(out, *OFTEN, *first), cwd=here)
     wait_for_steps(process, out, 5)
     workers(process)[who].kill()
     code, text, err = finish(process)
     assert code == 0, err
     assert re.search("killed by SIGKILL, as .* full; it goes on from step-0000", err)
     assert json.loads(text.splitlines()[-1])["steps"] == 30
-    line = ["cpu", "--processes", 2, *pretrain(whole, *flags)]
-    assert finish(launch_for_real(*line, cwd=here))[0] == 0
-    ours, theirs = weights(out), weights(whole)
+    ours, theirs = weights(out), weights(unbroken)
     assert all(ours[name].equal(theirs[name]) for name in theirs)
     log = (out / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["number"] for line in log] == list(range(1, 31))
