@@ -115,6 +115,7 @@ def test_of_two_classes_the_margin_is_the_log_odds(tokenizer):
     assert fall == pytest.approx(odds - margin(model, "bad", 1), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_slope_along_each_word(tokenizer):
     model, text = Bert(tokenizer), "the film was not bad"
     found, step = gradient_times_input(model, text, 0), 1e-5

@@ -36,6 +36,7 @@ def test_pieces_that_are_alike_are_one_bar_and_each_is_counted():
     assert picture.png().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [x for x in STRATEGIES if x != "single"])
 @pytest.mark.parametrize("ranks", [1, 8])
 @pytest.mark.parametrize("moment", [0, 5, len(moment_names()) - 1])

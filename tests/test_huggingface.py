@@ -211,6 +211,7 @@ def test_gradients_are_berts_too():
         (Decoder, their_gpt2, "GPT2ForQuestionAnswering"),
     ],
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("shard", ["5GB", "2KB"])
 def test_a_folder_is_read_whatever_head_stands_on_the_model(
     kind, made, heads, shard, tmp_path
