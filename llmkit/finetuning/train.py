@@ -182,7 +182,7 @@ def score(classifier: Classifier, examples: Examples) -> dict[str, float]:
     """
     state, texts = join(), examples.texts
     rank, W = state.process_index, state.num_processes
-    if W == 1 or is_sharded(classifier):
+    if is_sharded(classifier):
         p = predict(classifier, texts)  # (N, C)
     else:
         p = torch.empty(len(texts), len(classifier.names))  # (N, C)

@@ -21,14 +21,18 @@ def engine_asked_for() -> str:
     return ""
 
 
+def cpu_asked_for() -> bool:
+    """Tell whether all is to be computed on the CPU, also where there is a GPU."""
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+
+
 def check_devices() -> None:
     """Refuse to go on without the GPUs that a launch file is for.
 
     Raises: ValueError that says what to do.
     """
     name, config = launch_file()
-    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    if not name or asked or config.get("use_cpu"):
+    if not name or cpu_asked_for() or config.get("use_cpu"):
         return
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     there = torch.accelerator.device_count()

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from llmkit.training.launched import check_devices, engine_asked_for
+from llmkit.training.launched import check_devices, cpu_asked_for, engine_asked_for
 
 TIME_LIMIT = 600.0  # seconds that processes wait for each other, unless told
 
@@ -200,7 +200,7 @@ def on_cpu() -> bool:
     Accelerate itself would take each of several processes without a GPU for the only
     one.
     """
-    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
+    if cpu_asked_for():
         return True
     device = torch.accelerator.current_accelerator()
     alone = device is None or device.type == "mps"  # several can't share it

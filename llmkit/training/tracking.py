@@ -71,7 +71,8 @@ def _start(kind: str, out: Path, about: dict, name: str, first: int):
     about = {k: v if isinstance(v, int | float) else str(v) for k, v in about.items()}
     board = {"logging_dir": out, "purge_step": first}
     where = board if kind == "tensorboard" else {"dir": str(out)}
-    run = "/".join([kind.replace("wandb", "llmkit"), *([name] if name else [])])
+    project = {"wandb": "llmkit"}.get(kind, kind)
+    run = f"{project}/{name}" if name else project
     tracker = LOGGER_TYPE_TO_CLASS[kind](run, **where)
     try:
         tracker.start()
