@@ -22,6 +22,7 @@ import yaml
 from conftest import need
 from helpers import EXTRAS as HERE
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
@@ -89,6 +90,13 @@ def test_what_is_apart_from_the_rest_is_pinned_at_the_version_that_is_tested():
     for text in APART:
         range_ = Requirement(text)
         assert range_.specifier.contains(pins(True)[range_.name])
+
+
+def test_every_version_takes_the_first_python_that_we_promise():
+    """Debian's Python 3.11 is not the last one."""
+    asked = {x: importlib.metadata.metadata(x)["Requires-Python"] for x in pins()}
+    ranges = {x: SpecifierSet(told) for x, told in asked.items() if told}
+    assert [x for x, range_ in ranges.items() if not range_.contains("3.11.2")] == []
 
 
 def test_the_versions_of_the_course():
